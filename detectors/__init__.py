@@ -1,0 +1,1 @@
+"""Events to findings. Imports sensor (schema, events, behaviours); the console imports only detectors.finding."""

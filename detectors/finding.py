@@ -1,0 +1,145 @@
+"""Finding: what a detector claims, with evidence and an explanation. Frozen records, no behaviour but their JSON form."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from enum import IntEnum
+from typing import Any
+
+MAX_EVIDENCE_FRAMES = 100  # frame numbers kept; `count` stays exact however many there were
+MAX_EVIDENCE_PDUS = 20
+MAX_EVIDENCE_PCAP_BYTES = 256 * 1024
+
+
+class Severity(IntEnum):
+    """How much it matters; ordered, so that findings compare."""
+
+    INFORMATIONAL = 1
+    LOW = 2
+    MEDIUM = 3
+    HIGH = 4
+    CRITICAL = 5
+
+    @property
+    def word(self) -> str:
+        """Lower-case name, as printed and stored."""
+        return self.name.lower()
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """The same sentence for people in Chinese and in English."""
+
+    zh: str
+    en: str
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What anybody can check a finding against.
+
+    frames: numbers of the first MAX_EVIDENCE_FRAMES frames that show it, ascending.
+    pdus: fields (names of sensor/schema.py) of the first few PDUs, as decoded at full depth.
+    pcap: those frames as a small classic pcap, empty where none could be cut.
+    """
+
+    frames: tuple[int, ...] = ()
+    pdus: tuple[Mapping[str, Any], ...] = ()
+    pcap: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One claim of one detector about one source and destination.
+
+    rule_id: stable, dotted ("operation.s7comm.stop"); rule_name, explanation: for people, in both languages. The
+        explanation is one paragraph: what was seen, why it matters, what to check.
+    first_ns, last_ns: capture time of the first and last event counted, ns since 1970 UTC; count >= 1.
+    source_ip, destination_ip: who acted on whom (the asker and the asked), "" where that means nothing.
+    station: device behind the address where the protocol has one (Modbus unit, DNP3 outstation), otherwise None.
+    techniques: ATT&CK for ICS ids.
+    fields: what else is worth filtering by, names of sensor/schema.py ("s7comm.service", "event.action", ...).
+    capture: path of the capture it came from, "" on a live interface.
+    """
+
+    rule_id: str
+    rule_name: Text
+    severity: Severity
+    protocol: str
+    first_ns: int
+    last_ns: int
+    explanation: Text
+    source_ip: str = ""
+    source_port: int | None = None
+    destination_ip: str = ""
+    destination_port: int | None = None
+    station: int | None = None
+    techniques: tuple[str, ...] = ()
+    count: int = 1
+    fields: Mapping[str, Any] = field(default_factory=dict)
+    evidence: Evidence = Evidence()
+    capture: str = ""
+
+    @property
+    def fingerprint(self) -> str:
+        """Names the problem: findings with the same fingerprint are one problem, counted. 32 hex digits."""
+        operation = "|".join(f"{name}={self.fields[name]}" for name in sorted(self.fields))
+        parts = (self.rule_id, self.source_ip, self.destination_ip, str(self.station), self.protocol, operation)
+        return hashlib.sha256("\x1f".join(parts).encode()).hexdigest()[:32]
+
+
+@dataclass(frozen=True, slots=True)
+class FindingId:
+    """Sensor, epoch, gap-free sequence: loss becomes visible.
+
+    sensor: the sensor's name; epoch: when its spool was created, seconds since 1970; sequence: from 1, without gaps.
+    """
+
+    sensor: str
+    epoch: int
+    sequence: int
+
+    def __str__(self) -> str:
+        return f"{self.sensor}/{self.epoch}/{self.sequence}"
+
+
+def rfc3339(ts_ns: int) -> str:
+    """Nanoseconds since 1970 as RFC 3339 in UTC with microseconds; out of range gives the nearest representable."""
+    ts_ns = min(max(ts_ns, 0), 253_402_300_799_000_000_000)
+    whole = datetime.fromtimestamp(ts_ns // 1_000_000_000, tz=UTC)
+    return f"{whole:%Y-%m-%dT%H:%M:%S}.{ts_ns % 1_000_000_000 // 1000:06d}Z"
+
+
+def to_dict(finding: Finding, finding_id: FindingId) -> dict[str, Any]:
+    """The finding as the flat JSON object that is printed, spooled, sent and indexed. Absent things have no key."""
+    line: dict[str, Any] = {
+        "finding.id": str(finding_id),
+        "finding.fingerprint": finding.fingerprint,
+        "@timestamp": rfc3339(finding.first_ns),
+        "finding.last_seen": rfc3339(finding.last_ns),
+        "finding.count": finding.count,
+        "rule.id": finding.rule_id,
+        "rule.name": finding.rule_name.en,
+        "rule.name.zh": finding.rule_name.zh,
+        "rule.severity": finding.severity.word,
+        "source.ip": finding.source_ip,
+        "source.port": finding.source_port,
+        "destination.ip": finding.destination_ip,
+        "destination.port": finding.destination_port,
+        "station": finding.station,
+        "network.protocol": finding.protocol,
+        "threat.technique.id": list(finding.techniques),
+        "message": finding.explanation.en,
+        "message.zh": finding.explanation.zh,
+        "capture": finding.capture,
+        "fields": dict(finding.fields),
+        "frames": list(finding.evidence.frames[:MAX_EVIDENCE_FRAMES]),
+        "evidence.pdus": [dict(pdu) for pdu in finding.evidence.pdus[:MAX_EVIDENCE_PDUS]],
+        "evidence.pcap": base64.b64encode(finding.evidence.pcap).decode() if finding.evidence.pcap else None,
+    }
+    required = {"source.ip", "destination.ip", "threat.technique.id", "frames"}
+    return {key: value for key, value in line.items() if key in required or value not in (None, "", [], {})}

@@ -1,0 +1,1 @@
+"""Where frames come from. Every source gives FrameBatch."""

@@ -1,0 +1,1 @@
+"""The compiled path: link, IP, TCP streams, hand-over to protocols, interning of behaviours."""
