@@ -1,0 +1,52 @@
+# Everything happens in .venv; nothing is installed outside this folder. `make` alone prints this help.
+PYTHON ?= python3
+JOBS ?= 2
+VENV := .venv/bin
+# loadfile: the tests of one file share their servers, so they stay in one worker
+PYTEST := $(VENV)/python -m pytest -n $(JOBS) --dist loadfile
+
+.DEFAULT_GOAL := help
+.PHONY: help setup dev run test lint format bench pcaps lock clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' Makefile
+
+setup: ## set up .venv with the command .venv/bin/fenghuo (again: only what changed)
+	@$(PYTHON) tools/bootstrap.py
+
+dev: ## the same, and everything that tests need
+	@$(PYTHON) tools/bootstrap.py --dev
+
+run: setup ## console at http://127.0.0.1:8600 and a sensor on the sample captures; Ctrl-C ends both
+	@$(VENV)/python tools/run.py $(ARGS)
+
+test: dev ## set up, check style, types and imports, run all tests
+	@status=0; $(MAKE) --no-print-directory lint || status=$$?; $(PYTEST) || status=$$?; exit $$status
+
+lint: ## style, types, import contracts (needs `make dev` once)
+	$(VENV)/ruff check .
+	$(VENV)/ruff format --check .
+	$(VENV)/mypy
+	$(VENV)/lint-imports
+
+format: ## let ruff rewrite what it can
+	$(VENV)/ruff check --fix .
+	$(VENV)/ruff format .
+
+bench: setup ## measure decoding, beside other tools where they are installed
+	@$(VENV)/python tools/bench.py
+
+pcaps: dev ## rebuild the scenario captures
+	@$(VENV)/python -m pcaps.build
+
+UV_COMPILE := $(VENV)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --quiet
+lock: setup ## resolve the dependencies anew (UPGRADE=--upgrade for the newest ones)
+	printf 'pip\nuv\nhatchling>=1.27\neditables\n' | $(UV_COMPILE) $(UPGRADE) - -o locks/setup.txt
+	$(UV_COMPILE) $(UPGRADE) pyproject.toml --extra console --extra columnar -o locks/run.txt
+	$(UV_COMPILE) $(UPGRADE) pyproject.toml --all-extras -c locks/run.txt -o locks/dev.txt
+
+clean: ## remove what setup and the tools made; the data under var/ stays
+	rm -rf .venv build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache .benchmarks
+	rm -rf console/static/vendor console/frontend/node_modules
+	find console -name '*.mo' -delete
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
