@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import numpy as np
+from sensor.records import record
 
 # One row of the behaviour table. `client` asks, `server` is asked, whoever opened the connection.
-BEHAVIOUR = np.dtype(
+BEHAVIOUR = record(
     [
         ("client", "i4"),  # row of the host table
         ("server", "i4"),

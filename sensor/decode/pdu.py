@@ -11,6 +11,8 @@ from enum import IntEnum, IntFlag
 import numpy as np
 from numba import njit
 
+from sensor.records import record
+
 ABSENT = -1
 
 
@@ -57,7 +59,7 @@ class Anomaly(IntFlag):
     SEQUENCE = 1 << 9  # a protocol sequence number jumps (DNP3 transport)
 
 
-PDU = np.dtype(
+PDU = record(
     [
         ("protocol", "u1"),
         ("kind", "u1"),
@@ -66,8 +68,14 @@ PDU = np.dtype(
         ("station", "i8"),  # device behind the address: Modbus unit id; DNP3 asker << 16 | asked; otherwise ABSENT
         ("function", "i4"),  # the protocol's function code
         ("subfunction", "i4"),  # finer code: Modbus FC 8/43/90 sub-code; S7 user-data group << 8 | sub-function
-        ("transaction", "i8"),  # what pairs request and response: Modbus transaction id, S7 PDU reference, DNP3 sequence
-        ("object", "i8"),  # first object addressed: Modbus address; S7 area/DB/offset packed; DNP3 group << 8 | variation
+        (
+            "transaction",
+            "i8",
+        ),  # what pairs request and response: Modbus transaction id, S7 PDU reference, DNP3 sequence
+        (
+            "object",
+            "i8",
+        ),  # first object addressed: Modbus address; S7 area/DB/offset packed; DNP3 group << 8 | variation
         ("quantity", "i4"),  # how many: Modbus quantity, S7 item count, DNP3 object header count
         ("value", "i8"),  # first value carried, for ranges; NO_VALUE when there is none
         ("status", "i4"),  # Modbus exception code; S7 error class << 8 | code; DNP3 internal indications

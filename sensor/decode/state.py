@@ -1,0 +1,218 @@
+"""What the kernel remembers between frames: tables as record arrays, each bounded by a named cap.
+
+Numbers of rows are powers of two where a table is hashed. Tables are allocated zeroed and are touched only as they fill,
+so that a quiet link costs a few megabytes. `Decoder` grows conversations, hosts and behaviours between two kernel calls;
+everything else has its final size from the start.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from sensor.behaviours import BEHAVIOUR
+from sensor.decode.pdu import PDU
+from sensor.events import DTYPES
+from sensor.records import record
+
+# Caps, each with its reason. Reaching one is counted in COUNTERS and never an error.
+MAX_CONVERSATIONS = 1 << 20  # industrial links have tens; a million is a flood, 250 MB
+MAX_HOSTS = 1 << 20
+MAX_BEHAVIOURS = 1 << 20  # real plants have hundreds; beyond this new ones share the last row
+HOLD_BYTES = 1 << 16  # the longest message: a TPKT of 65,535 bytes
+HOLDS = 2048  # directions that wait for the rest of a message at one time; 128 MB if all are full
+PARK_BYTES = 1 << 16  # the longest segment (IP total length)
+PARKS = 1024  # out-of-order segments kept at one time, over all streams
+PARKS_EACH = 16  # of one direction: more means that the gap will not be filled
+PENDING = 1 << 16  # requests that wait for their answer
+PENDING_WAYS = 8  # places tried for one request before the oldest is retired as unanswered
+ANSWER_WITHIN_NS = 30 * 10**9  # slow gateways need seconds; a later response belongs to another request
+UNANSWERED_AFTER_NS = 2 * 10**9  # at the end of a capture, younger requests may still have been answered
+GAP_PATIENCE = 6  # frames of a conversation that may follow before a gap which the receiver acknowledged is given up
+RESYNC_DISTANCE = 1 << 24  # a sequence number this far off is another connection, not a gap
+
+# Room that must be free before a frame is begun, so that nothing is refused in the middle of one: the frame itself and
+# every parked segment of its direction may complete messages, the shortest of which has 8 bytes.
+ROOM_EVENTS = (PARKS_EACH + 2) * PARK_BYTES // 8
+ROOM_ASSEMBLED = (PARKS_EACH + 2) * (PARK_BYTES + HOLD_BYTES)
+EVENTS = ROOM_EVENTS + (1 << 17)  # rows of one EventBatch at most
+ASSEMBLED = ROOM_ASSEMBLED + (1 << 23)
+
+HOST = record([("hi", "u8"), ("lo", "u8"), ("family", "u1")])  # an address: 128 bits, IPv4 in `lo`; family 4 or 6
+
+CONVERSATION = record(
+    [
+        ("a_hi", "u8"), ("a_lo", "u8"), ("b_hi", "u8"), ("b_lo", "u8"),
+        ("a_port", "i4"), ("b_port", "i4"),
+        ("a_host", "i4"), ("b_host", "i4"),
+        ("vlan", "i4"),  # innermost VLAN identifier, -1 when untagged
+        ("family", "u1"),
+        ("transport", "u1"),  # 6 or 17
+        ("protocol", "u1"),  # what the port promises
+        ("server", "u1"),  # 1 when endpoint b owns the well-known port, 0 when a does
+        ("first_ns", "i8"), ("last_ns", "i8"),
+        ("first_frame", "i8"),
+        ("frames_a", "i8"), ("frames_b", "i8"),  # frames with payload sent by a, by b
+        ("messages", "i8"),  # whole protocol messages found
+        ("garbage", "i8"),  # runs of bytes that cannot be the protocol
+        ("garbage_frame", "i8"),  # the first frame that held such a run
+        ("lost", "i8"),  # bytes missing from the streams
+    ]
+)  # fmt: skip
+
+SIDE = record(  # one direction of a TCP conversation
+    [
+        ("seen", "u1"),
+        ("gap", "u1"),  # bytes were lost: the next PDU is marked
+        ("split", "u1"),  # the message being read began in an earlier segment
+        ("parked", "u1"),  # segments in the list
+        ("next_seq", "i8"),
+        ("hold", "i4"),  # slot with the beginning of an incomplete message, -1 when there is none
+        ("hold_bytes", "i4"),
+        ("hold_frame", "i8"),
+        ("park_head", "i4"),  # parked segments by ascending sequence number, -1 at the end
+        ("patience", "i4"),  # frames of the conversation since the gap opened
+        ("assembly", "i4"),  # slot with the first fragments of a message (COTP, DNP3 transport), -1
+        ("assembly_bytes", "i4"),
+        ("assembly_next", "i4"),  # DNP3: transport sequence expected
+        ("assembly_key", "i8"),  # DNP3: link source << 16 | link destination
+    ]
+)
+
+PARK = record([("next", "i4"), ("bytes", "i4"), ("missing", "i4"), ("seq", "i8"), ("frame", "i8"), ("ts_ns", "i8")])
+
+WAITING = record(  # one request that waits for its answer
+    [
+        ("used", "u1"),
+        ("forward", "u1"),
+        ("protocol", "u1"),
+        ("conversation", "i4"),
+        ("behaviour", "i4"),
+        ("transaction", "i8"),
+        ("station", "i8"),
+        ("ts_ns", "i8"),
+        ("frame", "i8"),
+        ("event", "i8"),
+        ("pdu_at", "i8"),
+        ("batch", "i8"),
+    ]
+)
+
+PACKET = record(  # what link.py found in a frame
+    [
+        ("src_hi", "u8"), ("src_lo", "u8"), ("dst_hi", "u8"), ("dst_lo", "u8"),
+        ("src_port", "i4"), ("dst_port", "i4"),
+        ("vlan", "i4"),
+        ("family", "u1"), ("transport", "u1"), ("flags", "u1"),
+        ("seq", "i8"), ("ack", "i8"),
+        ("at", "i8"), ("end", "i8"),  # payload in the frame buffer
+        ("missing", "i8"),  # payload bytes that were on the wire and are not in the capture
+    ]
+)  # fmt: skip
+
+EVENT = record([(name, kind) for name, kind in DTYPES.items()])
+
+COUNTERS = record(
+    [
+        (name, "i8")
+        for name in (
+            "frames",  # all frames
+            "bytes",  # captured bytes
+            "cut_frames",  # frames of which the capture kept only a part
+            "not_ip",
+            "ip_fragments",  # not put together yet
+            "malformed",  # headers that contradict the frame's length
+            "other",  # neither TCP nor UDP, or no port that is watched
+            "segments",  # TCP segments and UDP datagrams with payload on watched ports
+            "retransmitted",
+            "out_of_order",
+            "gaps",
+            "gap_bytes",
+            "parks_refused",  # out-of-order segments dropped: PARKS or PARKS_EACH reached
+            "holds_refused",  # message beginnings dropped: HOLDS reached
+            "messages",
+            "garbage",
+            "assemblies_refused",
+            "conversations_refused",
+            "behaviours_refused",
+            "waiting_retired",  # requests given up because PENDING was full
+            "unanswered",
+            "s7comm_plus",  # messages with protocol id 0x72
+            "other_cotp",  # COTP user data that is not S7comm (MMS, ...)
+            "dnp3_link_only",  # link frames without user data
+            "dnp3_crc",  # link frames with a wrong CRC
+        )
+    ]
+)
+
+USED = record(
+    [
+        ("hosts", "i8"),
+        ("conversations", "i8"),
+        ("behaviours", "i8"),
+        ("events", "i8"),  # over the whole run
+        ("rows", "i8"),  # in this batch
+        ("assembled", "i8"),  # bytes in this batch
+        ("batch", "i8"),
+        ("free_holds", "i8"),
+        ("free_parks", "i8"),
+        ("last_ns", "i8"),
+    ]
+)
+
+
+class State(NamedTuple):
+    """All tables. Record arrays of shape (rows,) unless said otherwise."""
+
+    used: npt.NDArray[np.void]  # (1,) USED
+    counters: npt.NDArray[np.void]  # (1,) COUNTERS
+    packet: npt.NDArray[np.void]  # (1,) PACKET, scratch
+    pdu: npt.NDArray[np.void]  # (1,) PDU, scratch
+    hosts: npt.NDArray[np.void]
+    host_slots: npt.NDArray[np.int32]  # hash table of rows, -1 free; twice as long as the table
+    conversations: npt.NDArray[np.void]
+    conversation_slots: npt.NDArray[np.int32]
+    sides: npt.NDArray[np.void]  # two for each conversation: 2 * c of endpoint a, 2 * c + 1 of b
+    holds: npt.NDArray[np.uint8]  # (HOLDS, HOLD_BYTES)
+    hold_stack: npt.NDArray[np.int32]  # free slots
+    parks: npt.NDArray[np.void]
+    park_bytes: npt.NDArray[np.uint8]  # (PARKS, PARK_BYTES)
+    park_stack: npt.NDArray[np.int32]
+    waiting: npt.NDArray[np.void]
+    behaviours: npt.NDArray[np.void]
+    behaviour_slots: npt.NDArray[np.int32]
+    ports: npt.NDArray[np.uint8]  # (65536,) Protocol that a port promises
+
+
+def new_state(ports: dict[int, int]) -> State:
+    """Empty tables; `ports` maps a transport port to the Protocol expected there."""
+    used = np.zeros(1, USED)
+    used["free_holds"], used["free_parks"] = HOLDS, PARKS
+    by_port = np.zeros(65536, np.uint8)
+    for port, protocol in ports.items():
+        by_port[port] = protocol
+    few = 1 << 12
+    many = 2 * (ROOM_EVENTS * 2)
+    behaviours = 1 << int(many - 1).bit_length()
+    return State(
+        used=used,
+        counters=np.zeros(1, COUNTERS),
+        packet=np.zeros(1, PACKET),
+        pdu=np.zeros(1, PDU),
+        hosts=np.zeros(few, HOST),
+        host_slots=np.full(2 * few, -1, np.int32),
+        conversations=np.zeros(few, CONVERSATION),
+        conversation_slots=np.full(2 * few, -1, np.int32),
+        sides=np.zeros(2 * few, SIDE),
+        holds=np.zeros((HOLDS, HOLD_BYTES), np.uint8),
+        hold_stack=np.arange(HOLDS - 1, -1, -1, dtype=np.int32),
+        parks=np.zeros(PARKS, PARK),
+        park_bytes=np.zeros((PARKS, PARK_BYTES), np.uint8),
+        park_stack=np.arange(PARKS - 1, -1, -1, dtype=np.int32),
+        waiting=np.zeros(PENDING, WAITING),
+        behaviours=np.zeros(behaviours, BEHAVIOUR),
+        behaviour_slots=np.full(2 * behaviours, -1, np.int32),
+        ports=by_port,
+    )
