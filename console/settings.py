@@ -1,0 +1,56 @@
+"""Settings of the console: one frozen record, read once from the environment (FENGHUO_*)."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from pathlib import Path
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+SECRET_FILE = "secret_key"  # noqa: S105  (a file name)
+
+
+class Settings(BaseSettings):
+    """Each field is one environment variable: FENGHUO_ and its name in capitals."""
+
+    model_config = SettingsConfigDict(env_prefix="FENGHUO_", frozen=True, extra="ignore")
+
+    data_dir: Path = Field(Path("var"), description="folder of the database and of the secret key")
+    database_url: str = Field("", description="SQLAlchemy URL; empty: SQLite in the data folder")
+    host: str = Field("127.0.0.1", description="address to listen on")
+    port: int = Field(8600, ge=0, le=65535, description="TCP port to listen on")
+    public_url: str = Field("", description="how people reach the console, for links in messages; empty: host and port")
+    threads: int = Field(12, ge=2, le=256, description="requests served at a time")
+    ingest_at_once: int = Field(4, ge=1, le=64, description="batches of findings taken at a time; others get 429")
+    trusted_proxy: str = Field("", description="address of a reverse proxy whose X-Forwarded-* headers are believed")
+    secure_cookies: bool = Field(False, description="send cookies over HTTPS only; set it behind HTTPS")
+    locale: str = Field("zh", pattern="^(zh|en)$", description="language where neither user nor browser has chosen")
+    timezone: str = Field("Asia/Shanghai", description="time zone in which pages show times (IANA name)")
+    session_hours: int = Field(12, ge=1, le=168, description="a login ends after this many hours")
+
+    @property
+    def store_url(self) -> str:
+        """SQLAlchemy URL of the store."""
+        return self.database_url or f"sqlite:///{self.data_dir.resolve() / 'console.db'}"
+
+    @property
+    def base_url(self) -> str:
+        """The console's address for people, without a slash at the end."""
+        return self.public_url.rstrip("/") or f"http://{self.host}:{self.port}"
+
+
+def secret_key(settings: Settings) -> str:
+    """The key that signs cookies and links: made at the first call for this installation, readable by its owner only."""
+    path = settings.data_dir / SECRET_FILE
+    settings.data_dir.mkdir(parents=True, exist_ok=True)
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        return path.read_text().strip()
+    with os.fdopen(descriptor, "w") as file:
+        file.write(secrets.token_urlsafe(48))
+        file.flush()
+        os.fsync(file.fileno())
+    return path.read_text().strip()

@@ -1,0 +1,56 @@
+"""Receipts: what arrived from which sensor, sequence by sequence, so that a gap is visible and a repeat is one."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from sqlalchemy import BigInteger, ForeignKey, String, Text, UniqueConstraint
+from sqlalchemy.orm import Mapped, mapped_column
+
+from console.store.base import OrgOwned
+
+
+class SensorEpoch(OrgOwned):
+    """One life of a sensor's spool: its sequence begins at 1 and has no gaps.
+
+    acknowledged: highest sequence up to which everything arrived; highest: highest that arrived at all;
+    received: how many different ones arrived (stored or rejected); highest - received are missing.
+    """
+
+    __tablename__ = "sensor_epoch"
+    __table_args__ = (UniqueConstraint("sensor_id", "epoch"),)
+
+    sensor_id: Mapped[int] = mapped_column(ForeignKey("sensor.id"))
+    epoch: Mapped[int] = mapped_column(BigInteger)
+    acknowledged: Mapped[int] = mapped_column(BigInteger, default=0)
+    highest: Mapped[int] = mapped_column(BigInteger, default=0)
+    received: Mapped[int] = mapped_column(BigInteger, default=0)
+    rejected: Mapped[int] = mapped_column(BigInteger, default=0)
+    duplicates: Mapped[int] = mapped_column(BigInteger, default=0)
+    first_at: Mapped[datetime]
+    last_at: Mapped[datetime]
+
+    @property
+    def missing(self) -> int:
+        """How many sequences below the highest never arrived."""
+        return self.highest - self.received
+
+
+class FindingReceipt(OrgOwned):
+    """One finding record as it arrived; (sensor, epoch, sequence) is its identity.
+
+    finding_id: the row it was counted into, None where it was rejected; reason: why; payload: the beginning of a
+    rejected record, kept for whoever looks for the cause.
+    """
+
+    __tablename__ = "finding_receipt"
+    __table_args__ = (UniqueConstraint("sensor_id", "epoch", "sequence"),)
+
+    sensor_id: Mapped[int] = mapped_column(ForeignKey("sensor.id"))
+    epoch: Mapped[int] = mapped_column(BigInteger)
+    sequence: Mapped[int] = mapped_column(BigInteger)
+    received_at: Mapped[datetime]
+    finding_id: Mapped[int | None] = mapped_column(ForeignKey("finding.id"), index=True)
+    count: Mapped[int] = mapped_column(BigInteger, default=0)
+    reason: Mapped[str | None] = mapped_column(String(500))
+    payload: Mapped[str | None] = mapped_column(Text)

@@ -1,0 +1,1 @@
+"""The pages: views of about ten lines that parse, authorise, call one service and render."""
