@@ -1,17 +1,43 @@
 """Every table. A new model is one file here and one line in this list, so that migrations see it."""
 
+from console.store.models.contact import Contact, ContactAddress, Escalation, EscalationPolicy, EscalationStep
 from console.store.models.finding import Finding, FindingEvidence
+from console.store.models.incident import (
+    Disposition,
+    EntryKind,
+    Incident,
+    IncidentEntry,
+    IncidentFinding,
+    IncidentPolicy,
+    IncidentState,
+)
 from console.store.models.organisation import Organisation, OrganisationKind
+from console.store.models.outbox import Lease, Notification, NotificationAttempt
 from console.store.models.receipt import FindingReceipt, SensorEpoch
 from console.store.models.sensor import Sensor
 from console.store.models.site import Segment, Site
 from console.store.models.user import LoginSession, User
 
 __all__ = [
+    "Contact",
+    "ContactAddress",
+    "Disposition",
+    "EntryKind",
+    "Escalation",
+    "EscalationPolicy",
+    "EscalationStep",
     "Finding",
     "FindingEvidence",
     "FindingReceipt",
+    "Incident",
+    "IncidentEntry",
+    "IncidentFinding",
+    "IncidentPolicy",
+    "IncidentState",
+    "Lease",
     "LoginSession",
+    "Notification",
+    "NotificationAttempt",
     "Organisation",
     "OrganisationKind",
     "Segment",
