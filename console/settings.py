@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import secrets
+import tempfile
 from pathlib import Path
 
 from pydantic import Field
@@ -42,15 +44,16 @@ class Settings(BaseSettings):
 
 
 def secret_key(settings: Settings) -> str:
-    """The key that signs cookies and links: made at the first call for this installation, readable by its owner only."""
+    """The key that signs cookies and links: made at the first call for this installation, its owner alone reads it."""
     path = settings.data_dir / SECRET_FILE
     settings.data_dir.mkdir(parents=True, exist_ok=True)
-    try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError:
-        return path.read_text().strip()
-    with os.fdopen(descriptor, "w") as file:
-        file.write(secrets.token_urlsafe(48))
-        file.flush()
-        os.fsync(file.fileno())
+    if not path.exists():
+        descriptor, fresh = tempfile.mkstemp(dir=settings.data_dir)  # mode 0600
+        with os.fdopen(descriptor, "w") as file:
+            file.write(secrets.token_urlsafe(48))
+            file.flush()
+            os.fsync(file.fileno())
+        with contextlib.suppress(FileExistsError):  # another process was first: its key counts
+            os.link(fresh, path)
+        os.unlink(fresh)
     return path.read_text().strip()

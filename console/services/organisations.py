@@ -1,0 +1,39 @@
+"""The tree of organisations in one console."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from console.services.actor import Actor
+from console.services.errors import InvalidError, NotFoundError
+from console.store.models import Organisation, OrganisationKind
+
+
+def create_organisation(
+    session: Session, name: str, kind: OrganisationKind, parent: Organisation | None, now: datetime
+) -> Organisation:
+    """A new member of the tree below `parent` (None: a root). InvalidError when the name is empty or taken."""
+    name = " ".join(name.split())
+    if not name or len(name) > 200:
+        raise InvalidError("A name has 1 to 200 characters.")
+    if session.scalar(select(Organisation.id).where(Organisation.name == name)) is not None:
+        raise InvalidError("This name is taken.")
+    organisation = Organisation(
+        name=name, kind=kind.value, parent_id=parent.id if parent else None, path="", created_at=now
+    )
+    session.add(organisation)
+    session.flush()
+    organisation.path = f"{parent.path if parent else '/'}{organisation.id}/"
+    session.flush()
+    return organisation
+
+
+def own(session: Session, actor: Actor) -> Organisation:
+    """The organisation that the actor acts for."""
+    organisation = session.get(Organisation, actor.organisation_id)
+    if organisation is None:
+        raise NotFoundError
+    return organisation

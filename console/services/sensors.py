@@ -1,0 +1,133 @@
+"""Sensors: their keys, whether they speak, what they lost on the way."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import secrets
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session, joinedload
+
+from console.services.actor import Actor, Role, load, scoped
+from console.services.errors import InvalidError
+from console.store.models import Segment, Sensor, SensorEpoch, Site
+
+NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
+KEY_PREFIX = "fhs_"  # lets secret scanners and people recognise a leaked key
+SILENT_AFTER = timedelta(seconds=31)  # three missed heartbeats of ten seconds and a second of grace
+
+
+class State(StrEnum):
+    """What a sensor is doing, as far as the console can tell."""
+
+    NEVER = "never"  # has not spoken yet
+    ACTIVE = "active"
+    SILENT = "silent"
+    REVOKED = "revoked"
+
+
+def state(sensor: Sensor, now: datetime) -> State:
+    """A sensor's state at a time."""
+    if sensor.revoked_at is not None:
+        return State.REVOKED
+    if sensor.last_seen_at is None:
+        return State.NEVER
+    return State.ACTIVE if now - sensor.last_seen_at < SILENT_AFTER else State.SILENT
+
+
+def key_hash(key: str) -> str:
+    """How a key is stored. A fast hash is right here: a key is 256 random bits, so there is nothing to guess or to
+    slow down, and it is checked with every request; a password hash would only make flooding cheaper."""
+    return hashlib.sha256(key.encode()).hexdigest()
+
+
+def add_sensor(
+    session: Session, actor: Actor, name: str, site: str, segment: str, now: datetime, drill: bool = False
+) -> tuple[Sensor, str]:
+    """A new sensor on a segment of a site (made where they are new), and its key: the only time anybody sees it."""
+    actor.require(Role.ADMINISTRATOR)
+    name = name.strip().lower()
+    if not NAME.fullmatch(name):
+        raise InvalidError("A sensor's name has 1 to 63 of the characters a-z, 0-9, dot, dash and underscore.")
+    if session.scalar(scoped(actor, Sensor).where(Sensor.name == name)) is not None:
+        raise InvalidError("This name is taken.")
+    key = KEY_PREFIX + secrets.token_urlsafe(32)
+    sensor = Sensor(
+        organisation_id=actor.organisation_id,
+        segment=_segment(session, actor, site, segment),
+        name=name,
+        key_hash=key_hash(key),
+        key_hint=key[: len(KEY_PREFIX) + 4],
+        drill=drill,
+        created_at=now,
+        counters={},
+    )
+    session.add(sensor)
+    session.flush()
+    return sensor, key
+
+
+def _segment(session: Session, actor: Actor, site_name: str, segment_name: str) -> Segment:
+    site_name, segment_name = " ".join(site_name.split()), " ".join(segment_name.split())
+    if not 1 <= len(site_name) <= 100 or not 1 <= len(segment_name) <= 100:
+        raise InvalidError("Site and segment have names of 1 to 100 characters.")
+    site = session.scalar(scoped(actor, Site).where(Site.name == site_name))
+    if site is None:
+        site = Site(organisation_id=actor.organisation_id, name=site_name)
+        session.add(site)
+        session.flush()
+    segment = session.scalar(scoped(actor, Segment).where(Segment.site_id == site.id, Segment.name == segment_name))
+    if segment is None:
+        segment = Segment(organisation_id=actor.organisation_id, site=site, name=segment_name)
+        session.add(segment)
+    return segment
+
+
+def renew_key(session: Session, actor: Actor, sensor_id: int) -> tuple[Sensor, str]:
+    """A new key for a sensor; the old one is worth nothing from now on."""
+    actor.require(Role.ADMINISTRATOR)
+    sensor = load(session, actor, Sensor, sensor_id)
+    key = KEY_PREFIX + secrets.token_urlsafe(32)
+    sensor.key_hash, sensor.key_hint, sensor.revoked_at = key_hash(key), key[: len(KEY_PREFIX) + 4], None
+    session.flush()
+    return sensor, key
+
+
+def revoke_key(session: Session, actor: Actor, sensor_id: int, now: datetime) -> Sensor:
+    """Refuse whatever comes with this sensor's key from now on. What it sent stays."""
+    actor.require(Role.ADMINISTRATOR)
+    sensor = load(session, actor, Sensor, sensor_id)
+    sensor.revoked_at = sensor.revoked_at or now
+    return sensor
+
+
+def find_by_key(session: Session, key: str) -> Sensor | None:
+    """The sensor that a key belongs to, unless it was revoked."""
+    sensor = session.scalar(select(Sensor).where(Sensor.key_hash == key_hash(key)))
+    return sensor if sensor is not None and sensor.revoked_at is None else None
+
+
+def heartbeat(sensor: Sensor, epoch: int, counters: dict[str, Any], now: datetime) -> None:
+    """The sensor says that it is alive, and its counters."""
+    sensor.last_seen_at = sensor.heartbeat_at = now
+    sensor.heartbeat_epoch = epoch
+    sensor.counters = counters
+
+
+def all_sensors(session: Session, actor: Actor) -> list[Sensor]:
+    """Sensors of the organisation with their segments and sites, by site, segment and name."""
+    where = joinedload(Sensor.segment).joinedload(Segment.site)
+    found = session.scalars(scoped(actor, Sensor).options(where))
+    return sorted(found, key=lambda s: (s.revoked_at is not None, s.segment.site.name, s.segment.name, s.name))
+
+
+def epochs(session: Session, actor: Actor, sensor_id: int | None = None) -> list[SensorEpoch]:
+    """What arrived of each life of the sensors' spools, newest first."""
+    query = scoped(actor, SensorEpoch).order_by(SensorEpoch.last_at.desc())
+    if sensor_id is not None:
+        query = query.where(SensorEpoch.sensor_id == sensor_id)
+    return list(session.scalars(query))

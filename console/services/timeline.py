@@ -1,0 +1,37 @@
+"""Writing and reading the timeline of an incident: who did what, when."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy.orm import Session
+
+from console.services.actor import Actor, scoped
+from console.store.models.incident import EntryKind, Incident, IncidentEntry
+
+
+def note(
+    session: Session, incident: Incident, kind: EntryKind, actor: Actor, now: datetime, text: str = "", **data: Any
+) -> None:
+    """Append one line, in the transaction of what it tells."""
+    session.add(
+        IncidentEntry(
+            organisation_id=incident.organisation_id,
+            incident_id=incident.id,
+            at=now,
+            kind=kind,
+            actor_id=actor.user_id,
+            actor_name=actor.name,
+            text=text,
+            data=data,
+        )
+    )
+    incident.updated_at = now
+
+
+def timeline(session: Session, actor: Actor, incident: Incident) -> Sequence[IncidentEntry]:
+    """All lines of an incident, oldest first."""
+    mine = scoped(actor, IncidentEntry).where(IncidentEntry.incident_id == incident.id)
+    return session.scalars(mine.order_by(IncidentEntry.id)).all()

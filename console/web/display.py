@@ -1,0 +1,106 @@
+"""How values look on a page: times, numbers, severities, strings from the wire."""
+
+from __future__ import annotations
+
+import json
+import unicodedata
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from flask import Flask
+from flask_babel import format_decimal, lazy_gettext, ngettext
+from flask_babel import gettext as _
+from markupsafe import Markup
+
+from console.services.sensors import State
+from console.web.context import console
+from detectors.finding import Severity
+
+SEVERITIES = {
+    Severity.CRITICAL: lazy_gettext("Critical"),
+    Severity.HIGH: lazy_gettext("High"),
+    Severity.MEDIUM: lazy_gettext("Medium"),
+    Severity.LOW: lazy_gettext("Low"),
+    Severity.INFORMATIONAL: lazy_gettext("Informational"),
+}
+SENSOR_STATES = {
+    State.ACTIVE: lazy_gettext("Active"),
+    State.SILENT: lazy_gettext("Silent"),
+    State.NEVER: lazy_gettext("Never seen"),
+    State.REVOKED: lazy_gettext("Revoked"),
+}
+
+
+def register_filters(app: Flask) -> None:
+    """Install the filters under the names that templates use."""
+    app.jinja_env.filters.update(
+        time=time_element, ago=ago, number=format_decimal, wire=wire, value=value, severity=severity_name
+    )
+    app.jinja_env.globals.update(severities=SEVERITIES, sensor_states=SENSOR_STATES, zone_name=zone_name)
+    app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
+
+
+def local(moment: datetime) -> datetime:
+    """The time in the installation's zone; in UTC at the ends of the calendar, where no zone can shift it."""
+    try:
+        return moment.astimezone(ZoneInfo(console().settings.timezone))
+    except OverflowError:
+        return moment.astimezone(UTC)
+
+
+def zone_name() -> str:
+    """The zone of times on pages, as an offset: "UTC+08:00"."""
+    offset = f"{console().clock().astimezone(ZoneInfo(console().settings.timezone)):%z}"
+    return f"UTC{offset[:3]}:{offset[3:]}"
+
+
+def time_element(moment: datetime | None, pattern: str = "%Y-%m-%d %H:%M:%S") -> Markup:
+    """A <time> that shows the local time and keeps the exact one in UTC."""
+    if moment is None:
+        return Markup("–")
+    exact = moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    shown = local(moment)
+    # strftime writes years below 1000 without zeros on some systems; times before 1970 never get here
+    return Markup('<time datetime="{0}" title="{0}">{1}</time>').format(exact, shown.strftime(pattern))
+
+
+def ago(moment: datetime | None) -> str:
+    """How long ago, in one unit: "5 min ago"."""
+    if moment is None:
+        return "–"
+    seconds = max(int((console().clock() - moment) / timedelta(seconds=1)), 0)
+    if seconds < 60:
+        return str(ngettext("%(num)d s ago", "%(num)d s ago", seconds))
+    if seconds < 3600:
+        return str(ngettext("%(num)d min ago", "%(num)d min ago", seconds // 60))
+    if seconds < 2 * 86400:
+        return str(ngettext("%(num)d h ago", "%(num)d h ago", seconds // 3600))
+    return str(ngettext("%(num)d days ago", "%(num)d days ago", seconds // 86400))
+
+
+def severity_name(level: int) -> str:
+    """The word of a severity in the reader's language."""
+    return str(SEVERITIES[Severity(level)])
+
+
+def wire(text: object) -> str:
+    """A string from the wire with everything invisible made visible: control characters, direction overrides.
+
+    The page escapes it after this like any other string.
+    """
+    return "".join(
+        c if c in "\n\t" or unicodedata.category(c) not in ("Cc", "Cf", "Cs", "Co", "Zl", "Zp") else f"\\u{ord(c):04x}"
+        for c in str(text)
+    )
+
+
+def value(anything: Any) -> str:
+    """The value of a decoded field in one line."""
+    if isinstance(anything, bool):
+        return str(_("yes") if anything else _("no"))
+    if isinstance(anything, (dict, list)):
+        if isinstance(anything, list) and all(isinstance(item, (str, int, float)) for item in anything):
+            return wire(", ".join(str(item) for item in anything))
+        return wire(json.dumps(anything, ensure_ascii=False))
+    return wire(anything)

@@ -1,0 +1,65 @@
+"""Errors as answers: a page for people, JSON for programs; never a traceback."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from flask import Flask, jsonify, render_template, request
+from flask_babel import gettext
+from sqlalchemy.exc import OperationalError
+from werkzeug.exceptions import HTTPException
+
+from console.services.errors import ServiceError
+from console.web import context
+
+log = logging.getLogger(__name__)
+
+
+def init_app(app: Flask) -> None:
+    """Install the handlers."""
+    app.register_error_handler(ServiceError, _service_error)
+    app.register_error_handler(HTTPException, _http_error)
+    app.register_error_handler(OperationalError, _store_busy)
+    app.register_error_handler(Exception, _fault)
+
+
+def _answer(status: int, message: str, headers: dict[str, str] | None = None) -> Any:
+    context.rollback()
+    if request.path.startswith("/api/"):
+        return jsonify(error=message), status, headers or {}
+    try:
+        page = render_template("errors/error.html", status=status, message=message)
+    except Exception:  # the page itself needs what is broken, for instance the store
+        log.exception("the error page could not be shown")
+        page = message
+    return page, status, headers or {}
+
+
+def _service_error(error: ServiceError) -> Any:
+    message = gettext(error.message, **error.values) if error.message else ""
+    return _answer(error.status, message)
+
+
+def _http_error(error: HTTPException) -> Any:
+    if error.response is not None or (error.code is not None and error.code < 400):
+        return error
+    headers = {
+        name: value for name, value in error.get_headers() if name in ("Allow", "Retry-After", "WWW-Authenticate")
+    }
+    return _answer(error.code or 500, _public(error), headers)
+
+
+def _public(error: HTTPException) -> str:
+    """Bland text: descriptions of 4xx are ours or the framework's, others say nothing."""
+    return str(error.description or error.name) if (error.code or 500) < 500 else str(error.name)
+
+
+def _store_busy(error: OperationalError) -> Any:
+    log.exception("the store did not answer", exc_info=error)
+    return _answer(503, gettext("The store is busy. Try again in a moment."), {"Retry-After": "5"})
+
+
+def _fault(error: Exception) -> Any:
+    log.exception("%s %s failed", request.method, request.path, exc_info=error)
+    return _answer(500, gettext("The console made a mistake. It has been logged."))

@@ -1,0 +1,176 @@
+"""Fixtures of the console's tests: an application on a fresh store, two organisations, a client that is logged in."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+from sqlalchemy.orm import Session
+
+from console import create_app
+from console.services import organisations, sensors, users
+from console.services.actor import Actor, Role
+from console.settings import Settings
+from console.store.engine import Store, open_store
+from console.store.migrations import upgrade
+from console.store.models import OrganisationKind
+
+PASSWORD = "beacon-fire-tower-9"
+
+
+class FakeClock:
+    """A clock that stands still until it is moved."""
+
+    def __init__(self) -> None:
+        self.time = datetime(2026, 11, 22, 8, 0, tzinfo=UTC)
+
+    def __call__(self) -> datetime:
+        return self.time
+
+    def advance(self, **by: float) -> datetime:
+        """Move on by a timedelta's arguments; gives the new time."""
+        self.time += timedelta(**by)
+        return self.time
+
+
+@dataclass(frozen=True)
+class Tree:
+    """A city above an industry body above the enterprise "plant"; beside it the enterprise "mill".
+
+    Ids of organisations, an administrator's Actor of each, and each enterprise's sensor key.
+    """
+
+    city: Actor
+    industry: Actor
+    plant: Actor
+    mill: Actor
+    plant_analyst: Actor
+    plant_viewer: Actor
+    plant_key: str
+    mill_key: str
+    plant_sensor_id: int
+    mill_sensor_id: int
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    return FakeClock()
+
+
+@pytest.fixture(scope="session")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Tree]:
+    """A migrated database with the tree, made once and copied for each test (hashing passwords takes its time)."""
+    folder = tmp_path_factory.mktemp("console")
+    store = open_store(f"sqlite:///{folder / 'console.db'}")
+    upgrade(store)
+    with store.transaction() as session:
+        tree = _plant_tree(session, FakeClock()())
+    store.engine.dispose()  # checkpoints the write-ahead log
+    return folder / "console.db", tree
+
+
+def _plant_tree(session: Session, now: datetime) -> Tree:
+    kinds = OrganisationKind
+    city = organisations.create_organisation(session, "City", kinds.CITY, None, now)
+    industry = organisations.create_organisation(session, "Water industry", kinds.INDUSTRY, city, now)
+    plant = organisations.create_organisation(session, "Plant", kinds.ENTERPRISE, industry, now)
+    mill = organisations.create_organisation(session, "Mill", kinds.ENTERPRISE, industry, now)
+    actors = {
+        org.name: users.actor_of(
+            users.create_user(session, org, org.name.split()[0], f"{org.name} admin", Role.ADMINISTRATOR, PASSWORD, now)
+        )
+        for org in (city, industry, plant, mill)
+    }
+    analyst = users.create_user(session, plant, "analyst", "Lin", Role.ANALYST, PASSWORD, now)
+    viewer = users.create_user(session, plant, "viewer", "Wang", Role.VIEWER, PASSWORD, now)
+    plant_sensor, plant_key = sensors.add_sensor(session, actors["Plant"], "s1", "North works", "Line 1", now)
+    mill_sensor, mill_key = sensors.add_sensor(session, actors["Mill"], "s1", "Mill", "Line 1", now)
+    return Tree(
+        actors["City"],
+        actors["Water industry"],
+        actors["Plant"],
+        actors["Mill"],
+        users.actor_of(analyst),
+        users.actor_of(viewer),
+        plant_key,
+        mill_key,
+        plant_sensor.id,
+        mill_sensor.id,
+    )
+
+
+@pytest.fixture
+def settings(prepared: tuple[Path, Tree], tmp_path: Path) -> Settings:
+    shutil.copy(prepared[0], tmp_path / "console.db")
+    return Settings(data_dir=tmp_path, locale="en")
+
+
+@pytest.fixture
+def tree(prepared: tuple[Path, Tree]) -> Tree:
+    return prepared[1]
+
+
+@pytest.fixture
+def app(settings: Settings, clock: FakeClock) -> Iterator[Flask]:
+    """The application with the tree in its store. Rate limits and checks of forged requests are on, as in real life."""
+    app = create_app(settings, clock)
+    app.testing = False  # faults become answers, as in real life
+    yield app
+    app.extensions["fenghuo"].store.engine.dispose()
+
+
+@pytest.fixture
+def store(app: Flask) -> Store:
+    return app.extensions["fenghuo"].store
+
+
+@pytest.fixture
+def db(store: Store) -> Iterator[Session]:
+    """A writing session of the test itself. Commit before asking the application."""
+    with store.writer() as session:
+        yield session
+
+
+class Browser(FlaskClient):
+    """A client that sends the token against forged requests with each form, as the pages do."""
+
+    def token(self) -> str:
+        page = self.get("/login", follow_redirects=True).get_data(as_text=True)
+        found = re.search(r'name="csrf_token" value="([^"]+)"', page)
+        assert found
+        return found[1]
+
+    def submit(self, path: str, data: dict[str, object] | None = None, **kwargs):
+        """POST a form as a page would."""
+        return self.post(path, data={"csrf_token": self.token(), **(data or {})}, **kwargs)
+
+    def log_in(self, login: str, password: str = PASSWORD) -> Browser:
+        answer = self.submit("/login", {"login": login, "password": password})
+        assert answer.status_code == 302, answer.get_data(as_text=True)
+        return self
+
+
+@pytest.fixture
+def anonymous(app: Flask) -> Browser:
+    app.test_client_class = Browser
+    return app.test_client()
+
+
+@pytest.fixture
+def client(anonymous: Browser) -> Browser:
+    """Logged in as the administrator of the plant."""
+    return anonymous.log_in("plant")
+
+
+@pytest.fixture
+def mill_client(app: Flask) -> Browser:
+    """Logged in as the administrator of the neighbour."""
+    app.test_client_class = Browser
+    return app.test_client().log_in("mill")
