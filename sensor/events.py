@@ -33,6 +33,7 @@ class Columns(NamedTuple):
     anomalies: npt.NDArray[np.uint32]
     request: npt.NDArray[np.int64]  # event number (from 0, over the whole run) of the matched request, -1 if none
     request_frame: npt.NDArray[np.int64]
+    asked: npt.NDArray[np.int32]  # behaviour of the matched request, -1 if none
     latency_ns: npt.NDArray[np.int64]  # response time less request time, -1 if no request
     pdu_at: npt.NDArray[np.int64]  # where the PDU's bytes begin: >= 0 in `frames`, otherwise ~pdu_at in `assembled`
     pdu_length: npt.NDArray[np.int32]
@@ -42,13 +43,8 @@ DTYPES: dict[str, str] = {
     "ts_ns": "i8", "frame": "i8", "conversation": "i4", "forward": "u1", "behaviour": "i4", "protocol": "u1",
     "kind": "u1", "outcome": "u1", "station": "i8", "function": "i4", "subfunction": "i4", "transaction": "i8",
     "object": "i8", "quantity": "i4", "value": "i8", "status": "i4", "anomalies": "u4", "request": "i8",
-    "request_frame": "i8", "latency_ns": "i8", "pdu_at": "i8", "pdu_length": "i4",
+    "request_frame": "i8", "asked": "i4", "latency_ns": "i8", "pdu_at": "i8", "pdu_length": "i4",
 }  # fmt: skip
-
-
-def empty_columns(rows: int) -> Columns:
-    """Columns with room for `rows` events; pages stay untouched until they are written."""
-    return Columns(**{name: np.zeros(rows, dtype=DTYPES[name]) for name in Columns._fields})
 
 
 class EventBatch(NamedTuple):

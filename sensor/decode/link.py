@@ -59,9 +59,9 @@ def parse(buf, at, captured, wire, linktype, packet):
             return MALFORMED
         ethertype = u16be(buf, at)
         at += 20
-    elif linktype == RAW or linktype == RAW_BSD or linktype == IPV4_RAW or linktype == IPV6_RAW:
+    elif linktype in (RAW, RAW_BSD, IPV4_RAW, IPV6_RAW):
         pass
-    elif linktype == NULL or linktype == LOOP:
+    elif linktype in (NULL, LOOP):
         at += 4  # the address family differs between systems; the IP version says the same
     else:
         return NOT_IP
@@ -122,7 +122,7 @@ def _ipv6(buf, at, end, cut, packet):
     stop = at + 40 + length if length else end + cut  # 0: jumbogram or segmentation offload
     at += 40
     for _ in range(MAX_EXTENSIONS):
-        if following == TCP or following == UDP:
+        if following in (TCP, UDP):
             break
         if following == 44:  # fragment header
             if at + 8 > end:

@@ -65,6 +65,7 @@ PDU = record(
         ("kind", "u1"),
         ("expects", "u1"),  # 1 when a request must be answered
         ("refused", "u1"),  # 1 when a response refuses
+        ("continues", "u1"),  # 1 for a later fragment of a response that has begun: it has no request of its own
         ("station", "i8"),  # device behind the address: Modbus unit id; DNP3 asker << 16 | asked; otherwise ABSENT
         ("function", "i4"),  # the protocol's function code
         ("subfunction", "i4"),  # finer code: Modbus FC 8/43/90 sub-code; S7 user-data group << 8 | sub-function
@@ -94,6 +95,7 @@ def clear(pdu):
     pdu.kind = 0
     pdu.expects = 0
     pdu.refused = 0
+    pdu.continues = 0
     pdu.station = -1
     pdu.function = -1
     pdu.subfunction = -1

@@ -1,8 +1,7 @@
 """What the kernel remembers between frames: tables as record arrays, each bounded by a named cap.
 
-Numbers of rows are powers of two where a table is hashed. Tables are allocated zeroed and are touched only as they fill,
-so that a quiet link costs a few megabytes. `Decoder` grows conversations, hosts and behaviours between two kernel calls;
-everything else has its final size from the start.
+Every table has its final size from the start. It is allocated zeroed, and the operating system gives a page only when
+it is first written: a quiet link costs a few megabytes, and nothing has to grow while frames wait.
 """
 
 from __future__ import annotations
@@ -95,8 +94,6 @@ WAITING = record(  # one request that waits for its answer
         ("ts_ns", "i8"),
         ("frame", "i8"),
         ("event", "i8"),
-        ("pdu_at", "i8"),
-        ("batch", "i8"),
     ]
 )
 
@@ -143,6 +140,7 @@ COUNTERS = record(
             "other_cotp",  # COTP user data that is not S7comm (MMS, ...)
             "dnp3_link_only",  # link frames without user data
             "dnp3_crc",  # link frames with a wrong CRC
+            "dnp3_discarded",  # transport segments without their beginning
         )
     ]
 )
@@ -155,7 +153,6 @@ USED = record(
         ("events", "i8"),  # over the whole run
         ("rows", "i8"),  # in this batch
         ("assembled", "i8"),  # bytes in this batch
-        ("batch", "i8"),
         ("free_holds", "i8"),
         ("free_parks", "i8"),
         ("last_ns", "i8"),
@@ -171,7 +168,7 @@ class State(NamedTuple):
     packet: npt.NDArray[np.void]  # (1,) PACKET, scratch
     pdu: npt.NDArray[np.void]  # (1,) PDU, scratch
     hosts: npt.NDArray[np.void]
-    host_slots: npt.NDArray[np.int32]  # hash table of rows, -1 free; twice as long as the table
+    host_slots: npt.NDArray[np.int32]  # hash table: row + 1, 0 free; twice as long as the table
     conversations: npt.NDArray[np.void]
     conversation_slots: npt.NDArray[np.int32]
     sides: npt.NDArray[np.void]  # two for each conversation: 2 * c of endpoint a, 2 * c + 1 of b
@@ -193,26 +190,23 @@ def new_state(ports: dict[int, int]) -> State:
     by_port = np.zeros(65536, np.uint8)
     for port, protocol in ports.items():
         by_port[port] = protocol
-    few = 1 << 12
-    many = 2 * (ROOM_EVENTS * 2)
-    behaviours = 1 << int(many - 1).bit_length()
     return State(
         used=used,
         counters=np.zeros(1, COUNTERS),
         packet=np.zeros(1, PACKET),
         pdu=np.zeros(1, PDU),
-        hosts=np.zeros(few, HOST),
-        host_slots=np.full(2 * few, -1, np.int32),
-        conversations=np.zeros(few, CONVERSATION),
-        conversation_slots=np.full(2 * few, -1, np.int32),
-        sides=np.zeros(2 * few, SIDE),
+        hosts=np.zeros(MAX_HOSTS, HOST),
+        host_slots=np.zeros(2 * MAX_HOSTS, np.int32),
+        conversations=np.zeros(MAX_CONVERSATIONS, CONVERSATION),
+        conversation_slots=np.zeros(2 * MAX_CONVERSATIONS, np.int32),
+        sides=np.zeros(2 * MAX_CONVERSATIONS, SIDE),
         holds=np.zeros((HOLDS, HOLD_BYTES), np.uint8),
         hold_stack=np.arange(HOLDS - 1, -1, -1, dtype=np.int32),
         parks=np.zeros(PARKS, PARK),
         park_bytes=np.zeros((PARKS, PARK_BYTES), np.uint8),
         park_stack=np.arange(PARKS - 1, -1, -1, dtype=np.int32),
         waiting=np.zeros(PENDING, WAITING),
-        behaviours=np.zeros(behaviours, BEHAVIOUR),
-        behaviour_slots=np.full(2 * behaviours, -1, np.int32),
+        behaviours=np.zeros(MAX_BEHAVIOURS, BEHAVIOUR),
+        behaviour_slots=np.zeros(2 * MAX_BEHAVIOURS, np.int32),
         ports=by_port,
     )

@@ -1,0 +1,288 @@
+"""Requests and responses paired, behaviours interned, events written.
+
+A behaviour is who asks what of whom, with which outcome. A request makes one (ASKED) the moment it is seen; its answer
+one with the request's objects (ANSWERED, REFUSED); a request that stays without answer one more (UNANSWERED).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+from sensor.decode.pdu import NO_VALUE, Anomaly, Kind, Outcome, Protocol, mix
+from sensor.decode.state import ANSWER_WITHIN_NS, PENDING, PENDING_WAYS
+
+DNP3 = int(Protocol.DNP3)
+REQUEST, RESPONSE = int(Kind.REQUEST), int(Kind.RESPONSE)
+ASKED, ANSWERED, REFUSED = int(Outcome.ASKED), int(Outcome.ANSWERED), int(Outcome.REFUSED)
+UNANSWERED, UNSOLICITED = int(Outcome.UNANSWERED), int(Outcome.UNSOLICITED)
+ORPHAN, REPEATED = int(Anomaly.ORPHAN), int(Anomaly.REPEATED)
+DNP3_REFUSALS = 0x0007  # IIN2.0 to IIN2.2; the other indications are the device's health, not the outcome
+
+
+@njit(cache=True, nogil=True, boundscheck=True)
+def _intern(used, counters, table, slots, seed, b):
+    """Row of the behaviour that equals scratch row `b` in identity, made when it is new.
+
+    `b` is the row after the last one in use, filled by the caller: a new behaviour is kept where it stands.
+    """
+    h = mix(seed, (np.uint64(b.client) << np.uint64(32)) | np.uint64(b.server))
+    h = mix(h, np.uint64(b.station))
+    h = mix(h, (np.uint64(np.uint32(b.function)) << np.uint64(32)) | np.uint64(np.uint32(b.subfunction)))
+    h = mix(h, np.uint64(b.object))
+    h = mix(h, (np.uint64(np.uint32(b.quantity)) << np.uint64(32)) | np.uint64(np.uint32(b.status)))
+    h = mix(
+        h,
+        b.detail
+        ^ (np.uint64(b.protocol) | (np.uint64(b.kind) << np.uint64(8)) | (np.uint64(b.outcome) << np.uint64(16))),
+    )
+    mask = np.int64(len(slots) - 1)
+    slot = np.int64(h & np.uint64(mask))
+    while slots[slot]:
+        row = np.int64(slots[slot] - 1)
+        t = table[row]
+        if (
+            t.detail == b.detail
+            and t.object == b.object
+            and t.client == b.client
+            and t.server == b.server
+            and t.station == b.station
+            and t.function == b.function
+            and t.subfunction == b.subfunction
+            and t.quantity == b.quantity
+            and t.status == b.status
+            and t.outcome == b.outcome
+            and t.kind == b.kind
+            and t.protocol == b.protocol
+        ):
+            return row
+        slot = (slot + 1) & mask
+    u = used[0]
+    row = u.behaviours
+    if row >= len(table) - 1:  # the last row stays scratch
+        counters[0].behaviours_refused += 1
+        return row - 1
+    u.behaviours = row + 1
+    slots[slot] = row + 1
+    b.count = 0
+    b.value_min = NO_VALUE
+    b.value_max = NO_VALUE
+    b.gap_sum = 0.0
+    b.gap_squares = 0.0
+    b.anomalies = 0
+    b.conversation = -1
+    b.asked = -1
+    return np.int64(row)
+
+
+@njit(cache=True, nogil=True, boundscheck=True)
+def _count(t, ts_ns, frame, conversation, value, anomalies):
+    """Add one event to a behaviour."""
+    if t.count == 0:
+        t.first_ns = ts_ns
+        t.first_frame = frame
+        t.conversation = conversation
+    else:
+        gap = np.float64(ts_ns - t.last_ns)
+        t.gap_sum += gap
+        t.gap_squares += gap * gap
+    t.count += 1
+    t.last_ns = ts_ns
+    t.last_frame = frame
+    t.anomalies |= anomalies
+    if value != NO_VALUE:
+        if t.value_min == NO_VALUE or value < t.value_min:
+            t.value_min = value
+        if t.value_max == NO_VALUE or value > t.value_max:
+            t.value_max = value
+
+
+@njit(cache=True, nogil=True, boundscheck=True)
+def retire(used, counters, table, slots, seed, w):
+    """Give up waiting: count the request as unanswered."""
+    w.used = 0
+    counters[0].unanswered += 1
+    asked = table[w.behaviour]
+    b = table[used[0].behaviours]
+    b.client = asked.client
+    b.server = asked.server
+    b.protocol = asked.protocol
+    b.kind = asked.kind
+    b.outcome = UNANSWERED
+    b.station = asked.station
+    b.function = asked.function
+    b.subfunction = asked.subfunction
+    b.object = asked.object
+    b.quantity = asked.quantity
+    b.status = -1
+    b.detail = asked.detail
+    row = _intern(used, counters, table, slots, seed, b)
+    table[row].asked = w.behaviour
+    _count(table[row], w.ts_ns, w.frame, w.conversation, NO_VALUE, 0)
+
+
+@njit(cache=True, nogil=True, boundscheck=True)
+def _find(waiting, seed, pdu, conversation, asked_forward):
+    """Where the PDU's request waits: (found, its place; or a free place, -1 if none; the oldest place)."""
+    h = mix(seed + np.uint64(conversation), np.uint64(pdu.transaction) ^ (np.uint64(pdu.station) << np.uint64(20)))
+    base = np.int64((h + np.uint64(asked_forward)) & np.uint64(PENDING - 1))
+    free = np.int64(-1)
+    oldest = base
+    for way in range(PENDING_WAYS):
+        k = (base + way) & (PENDING - 1)
+        w = waiting[k]
+        if not w.used:
+            if free < 0:
+                free = k
+        elif (
+            w.conversation == conversation
+            and w.transaction == pdu.transaction
+            and w.forward == asked_forward
+            and w.station == pdu.station
+            and w.protocol == pdu.protocol
+        ):
+            return True, k, k
+        elif w.ts_ns < waiting[oldest].ts_ns:
+            oldest = k
+    return False, free, oldest
+
+
+@njit(cache=True, nogil=True, boundscheck=True)
+def settle(
+    used,
+    counters,
+    events,
+    conversations,
+    waiting,
+    table,
+    slots,
+    seed,
+    pdu,
+    conversation,
+    forward,
+    ts_ns,
+    frame,
+    pdu_at,
+    size,
+):
+    """Pair, intern and write one PDU.
+
+    conversation: its row; forward: 1 when endpoint a sent it; pdu_at: as in the event column; size: its bytes.
+    """
+    u = used[0]
+    c = conversations[conversation]
+    c.messages += 1
+    counters[0].messages += 1
+    anomalies = np.uint32(pdu.anomalies)
+    request = np.int64(-1)
+    request_frame = np.int64(-1)
+    latency = np.int64(-1)
+    asked = np.int64(-1)  # behaviour of the request that this answers
+
+    if pdu.kind == REQUEST:
+        found, place, oldest = _find(waiting, seed, pdu, conversation, forward)
+        if found:
+            anomalies |= np.uint32(REPEATED)
+            retire(used, counters, table, slots, seed, waiting[place])
+        elif place < 0 and pdu.expects:
+            counters[0].waiting_retired += 1
+            retire(used, counters, table, slots, seed, waiting[oldest])
+            place = oldest
+    else:
+        place = np.int64(-1)
+        if pdu.kind == RESPONSE:
+            found, place, oldest = _find(waiting, seed, pdu, conversation, 1 - forward)
+            if found:
+                w = waiting[place]
+                if ts_ns - w.ts_ns > ANSWER_WITHIN_NS:
+                    retire(used, counters, table, slots, seed, w)
+                elif pdu.protocol == DNP3 or table[w.behaviour].function == pdu.function:
+                    w.used = 0
+                    asked = np.int64(w.behaviour)
+                    request = w.event
+                    request_frame = w.frame
+                    latency = ts_ns - w.ts_ns
+            if asked < 0 and not pdu.continues:
+                anomalies |= np.uint32(ORPHAN)
+
+    b = table[u.behaviours]  # scratch: the row after the last
+    b.protocol = pdu.protocol
+    b.kind = pdu.kind
+    b.station = pdu.station
+    b.status = -1
+    sender, receiver = (c.a_host, c.b_host) if forward else (c.b_host, c.a_host)
+    if pdu.kind == REQUEST:
+        b.client, b.server = sender, receiver
+        b.outcome = ASKED
+    else:
+        b.client, b.server = receiver, sender
+        b.outcome = UNSOLICITED
+        if pdu.kind == RESPONSE:
+            b.outcome = ANSWERED
+            if pdu.refused:
+                b.outcome = REFUSED
+                b.status = pdu.status & DNP3_REFUSALS if pdu.protocol == DNP3 else pdu.status
+    if asked >= 0:
+        a = table[asked]
+        b.function, b.subfunction, b.object, b.quantity, b.detail = (
+            a.function,
+            a.subfunction,
+            a.object,
+            a.quantity,
+            a.detail,
+        )
+    else:
+        b.function, b.subfunction, b.object = pdu.function, pdu.subfunction, pdu.object
+        b.quantity, b.detail = pdu.quantity, pdu.detail
+    row = _intern(used, counters, table, slots, seed, b)
+    t = table[row]
+    if asked >= 0:
+        t.asked = asked
+    _count(t, ts_ns, frame, conversation, pdu.value, anomalies)
+
+    e = events[u.rows]
+    e.ts_ns = ts_ns
+    e.frame = frame
+    e.conversation = conversation
+    e.forward = forward
+    e.behaviour = row
+    e.protocol = pdu.protocol
+    e.kind = pdu.kind
+    e.outcome = t.outcome
+    e.station = pdu.station
+    e.function = pdu.function
+    e.subfunction = pdu.subfunction
+    e.transaction = pdu.transaction
+    e.object = t.object
+    e.quantity = t.quantity
+    e.value = pdu.value
+    e.status = pdu.status
+    e.anomalies = anomalies
+    e.request = request
+    e.request_frame = request_frame
+    e.asked = asked
+    e.latency_ns = latency
+    e.pdu_at = pdu_at
+    e.pdu_length = size
+    if pdu.kind == REQUEST and pdu.expects:
+        w = waiting[place]
+        w.used = 1
+        w.forward = forward
+        w.protocol = pdu.protocol
+        w.conversation = conversation
+        w.behaviour = row
+        w.transaction = pdu.transaction
+        w.station = pdu.station
+        w.ts_ns = ts_ns
+        w.frame = frame
+        w.event = u.events
+    u.rows += 1
+    u.events += 1
+
+
+@njit(cache=True, nogil=True, boundscheck=True)
+def sweep(used, counters, waiting, table, slots, seed, before_ns):
+    """Retire every request asked before `before_ns`."""
+    for k in range(len(waiting)):
+        if waiting[k].used and waiting[k].ts_ns < before_ns:
+            retire(used, counters, table, slots, seed, waiting[k])

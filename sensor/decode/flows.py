@@ -1,0 +1,121 @@
+"""Hosts and conversations, interned: who speaks with whom, whichever end spoke first."""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+from sensor.decode.link import ACK, SYN, TCP
+from sensor.decode.pdu import mix
+
+
+@njit(cache=True, nogil=True, boundscheck=True)
+def _endpoint(seed, hi, lo, port):
+    h = mix(seed + np.uint64(port) * np.uint64(0x9E3779B97F4A7C15), lo)
+    if hi:
+        h = mix(h, hi)
+    return h
+
+
+@njit(cache=True, nogil=True, boundscheck=True)
+def host(used, hosts, slots, seed, family, hi, lo):
+    """Row of the address in the host table, made when it is new; the last row when the table is full."""
+    mask = np.uint64(len(slots) - 1)
+    slot = np.int64(mix(mix(seed, hi) + np.uint64(family), lo) & mask)
+    while slots[slot]:
+        row = slots[slot] - 1
+        if hosts[row].lo == lo and hosts[row].hi == hi and hosts[row].family == family:
+            return np.int64(row)
+        slot = (slot + 1) & np.int64(mask)
+    u = used[0]
+    row = u.hosts
+    if row >= len(hosts) - 1:
+        return np.int64(len(hosts) - 1)
+    u.hosts = row + 1
+    hosts[row].hi = hi
+    hosts[row].lo = lo
+    hosts[row].family = family
+    slots[slot] = row + 1
+    return np.int64(row)
+
+
+@njit(cache=True, nogil=True, boundscheck=True)
+def conversation(used, counters, packet, hosts, host_slots, table, slots, sides, ports, seed, ts_ns, frame):
+    """Row of the packet's conversation, made when it is new; -1 when no port is watched or the table is full.
+
+    Endpoint a is who opened it, as far as the capture shows: the sender of the first packet, or its receiver when that
+    packet is the answer to a SYN.
+    """
+    protocol = ports[packet.dst_port]
+    to_server = True
+    if protocol == 0:
+        protocol = ports[packet.src_port]
+        to_server = False
+        if protocol == 0:
+            return np.int64(-1)
+    mask = np.int64(len(slots) - 1)
+    key = (
+        _endpoint(seed, packet.src_hi, packet.src_lo, packet.src_port)
+        + _endpoint(seed, packet.dst_hi, packet.dst_lo, packet.dst_port)
+        + np.uint64(packet.transport)
+        + np.uint64(packet.vlan + 1) * np.uint64(256)
+    )
+    slot = np.int64(key & np.uint64(mask))
+    while slots[slot]:
+        row = np.int64(slots[slot] - 1)
+        c = table[row]
+        if c.transport == packet.transport and c.vlan == packet.vlan and c.family == packet.family:
+            if (
+                c.a_lo == packet.src_lo
+                and c.b_lo == packet.dst_lo
+                and c.a_port == packet.src_port
+                and c.b_port == packet.dst_port
+                and c.a_hi == packet.src_hi
+                and c.b_hi == packet.dst_hi
+            ):
+                return row
+            if (
+                c.b_lo == packet.src_lo
+                and c.a_lo == packet.dst_lo
+                and c.b_port == packet.src_port
+                and c.a_port == packet.dst_port
+                and c.b_hi == packet.src_hi
+                and c.a_hi == packet.dst_hi
+            ):
+                return row
+        slot = (slot + 1) & mask
+    u = used[0]
+    row = u.conversations
+    if row >= len(table):
+        counters[0].conversations_refused += 1
+        return np.int64(-1)
+    u.conversations = row + 1
+    slots[slot] = row + 1
+    swapped = packet.transport == TCP and packet.flags & SYN and packet.flags & ACK
+    c = table[row]
+    c.family = packet.family
+    c.transport = packet.transport
+    c.vlan = packet.vlan
+    c.protocol = protocol
+    c.first_ns = ts_ns
+    c.first_frame = frame
+    source = host(used, hosts, host_slots, seed, packet.family, packet.src_hi, packet.src_lo)
+    target = host(used, hosts, host_slots, seed, packet.family, packet.dst_hi, packet.dst_lo)
+    if swapped:
+        c.a_hi, c.a_lo, c.a_port, c.a_host = packet.dst_hi, packet.dst_lo, packet.dst_port, target
+        c.b_hi, c.b_lo, c.b_port, c.b_host = packet.src_hi, packet.src_lo, packet.src_port, source
+    else:
+        c.a_hi, c.a_lo, c.a_port, c.a_host = packet.src_hi, packet.src_lo, packet.src_port, source
+        c.b_hi, c.b_lo, c.b_port, c.b_host = packet.dst_hi, packet.dst_lo, packet.dst_port, target
+    c.server = 1 if to_server != swapped else 0
+    for k in range(2 * row, 2 * row + 2):
+        sides[k].hold = -1
+        sides[k].park_head = -1
+        sides[k].assembly = -1
+    return np.int64(row)
+
+
+@njit(cache=True, nogil=True, boundscheck=True)
+def sent_by_a(c, packet):
+    """Whether endpoint a of the conversation sent the packet."""
+    return c.a_port == packet.src_port and c.a_lo == packet.src_lo and c.a_hi == packet.src_hi

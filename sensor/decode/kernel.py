@@ -1,0 +1,87 @@
+"""The loop over frames: link, conversation, stream, messages. Everything below runs without a Python object."""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+from sensor.decode import exchange, flows, link, streams
+from sensor.decode.messages import drain
+from sensor.decode.state import ROOM_ASSEMBLED, ROOM_EVENTS
+
+
+@njit(cache=True, nogil=True, boundscheck=True)
+def walk(data, ts_ns, offset, captured, wire, linktype, first, begin, s, events, out, seed):
+    """Decode frames from row `begin` on until all are done or `events` or `out` lacks the room for one more frame.
+
+    The arrays are those of FrameBatch; `first` is the number of its first frame. Returns the row to go on from.
+    """
+    used = s.used[0]
+    counters = s.counters[0]
+    packet = s.packet[0]
+    room_events = len(events) - ROOM_EVENTS
+    room_assembled = len(out) - ROOM_ASSEMBLED
+    for i in range(begin, len(ts_ns)):
+        if used.rows > room_events or used.assembled > room_assembled:
+            return i
+        counters.frames += 1
+        counters.bytes += captured[i]
+        if captured[i] < wire[i]:
+            counters.cut_frames += 1
+        now = ts_ns[i]
+        used.last_ns = max(used.last_ns, now)
+        verdict = link.parse(data, offset[i], captured[i], wire[i], linktype[i], packet)
+        if verdict != link.OK:
+            if verdict == link.NOT_IP:
+                counters.not_ip += 1
+            elif verdict == link.FRAGMENT:
+                counters.ip_fragments += 1
+            elif verdict == link.MALFORMED:
+                counters.malformed += 1
+            else:
+                counters.other += 1
+            continue
+        frame = first + i
+        row = flows.conversation(
+            s.used, s.counters, packet, s.hosts, s.host_slots, s.conversations, s.conversation_slots, s.sides, s.ports,
+            seed, now, frame,
+        )  # fmt: skip
+        if row < 0:
+            counters.other += 1
+            continue
+        c = s.conversations[row]
+        c.last_ns = now
+        forward = 1 if flows.sent_by_a(c, packet) else 0
+        if packet.end + packet.missing > packet.at:
+            if forward:
+                c.frames_a += 1
+            else:
+                c.frames_b += 1
+        if packet.transport == link.TCP:
+            streams.segment(s, events, out, row, forward, now, frame, data, packet, seed)
+        elif packet.end > packet.at:
+            counters.segments += 1
+            side = s.sides[2 * row + (0 if forward else 1)]
+            side.split = 0
+            drain(s, events, out, side, row, forward, now, frame, data, packet.at, packet.end, False, seed)
+    return len(ts_ns)
+
+
+@njit(cache=True, nogil=True, boundscheck=True)
+def flush(begin, s, events, out, seed):
+    """At the end of a capture: read what waits behind gaps. Returns the conversation to go on from, -1 when done."""
+    used = s.used[0]
+    for row in range(begin, used.conversations):
+        for forward in range(2):
+            while True:
+                if used.rows > len(events) - ROOM_EVENTS or used.assembled > len(out) - ROOM_ASSEMBLED:
+                    return row
+                if not streams.flush(s, events, out, row, forward, seed):
+                    break
+    return np.int64(-1)
+
+
+@njit(cache=True, nogil=True, boundscheck=True)
+def sweep(s, before_ns, seed):
+    """Retire the requests asked before `before_ns`."""
+    exchange.sweep(s.used, s.counters, s.waiting, s.behaviours, s.behaviour_slots, seed, before_ns)

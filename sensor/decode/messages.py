@@ -1,0 +1,229 @@
+"""Whole messages out of contiguous bytes: framing, reassembly of fragments, hand-over to `protocols/<name>.py`.
+
+Compiled code cannot call what it looks up in a list, so this file is the one place where each protocol's functions are
+named: a new protocol adds a branch to `_length` and one to `_message`.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+from sensor.decode.exchange import settle
+from sensor.decode.pdu import Anomaly, Kind, Protocol, clear
+from sensor.decode.state import HOLD_BYTES
+from sensor.protocols import cotp, dnp3, dnp3_link, modbus, s7comm
+
+MODBUS, S7COMM, DNP3 = int(Protocol.MODBUS), int(Protocol.S7COMM), int(Protocol.DNP3)
+REQUEST, RESPONSE = int(Kind.REQUEST), int(Kind.RESPONSE)
+GAP, SPLIT, CHECKSUM, SEQUENCE = int(Anomaly.GAP), int(Anomaly.SPLIT), int(Anomaly.CHECKSUM), int(Anomaly.SEQUENCE)
+S7COMM_PLUS_ID = 0x72
+
+
+@njit(cache=True, nogil=True, boundscheck=True)
+def take_slot(used, stack):
+    """A free hold slot, -1 when there is none."""
+    u = used[0]
+    if u.free_holds == 0:
+        return np.int32(-1)
+    u.free_holds -= 1
+    return stack[u.free_holds]
+
+
+@njit(cache=True, nogil=True, boundscheck=True)
+def give_slot(used, stack, slot):
+    """Put a hold slot back."""
+    u = used[0]
+    stack[u.free_holds] = slot
+    u.free_holds += 1
+
+
+@njit(cache=True, nogil=True, boundscheck=True)
+def drop_assembly(s, side):
+    """Forget the fragments collected so far."""
+    if side.assembly >= 0:
+        give_slot(s.used, s.hold_stack, side.assembly)
+        side.assembly = -1
+    side.assembly_bytes = 0
+
+
+@njit(cache=True, nogil=True, boundscheck=True)
+def _collect(s, side, buf, at, end):
+    """Append a fragment to the direction's assembly; False when it cannot be kept."""
+    size = end - at
+    if side.assembly < 0:
+        side.assembly = take_slot(s.used, s.hold_stack)
+        side.assembly_bytes = 0
+        if side.assembly < 0:
+            s.counters[0].assemblies_refused += 1
+            return False
+    if side.assembly_bytes + size > HOLD_BYTES:
+        s.counters[0].assemblies_refused += 1
+        drop_assembly(s, side)
+        return False
+    kept = s.holds[side.assembly]
+    for k in range(size):
+        kept[side.assembly_bytes + k] = buf[at + k]
+    side.assembly_bytes += size
+    return True
+
+
+@njit(cache=True, nogil=True, boundscheck=True)
+def _assembled(s, side, out):
+    """Move the collected fragments to the batch's own buffer; returns (begin, end) there."""
+    begin = s.used[0].assembled
+    kept = s.holds[side.assembly]
+    for k in range(side.assembly_bytes):
+        out[begin + k] = kept[k]
+    end = begin + side.assembly_bytes
+    s.used[0].assembled = end
+    drop_assembly(s, side)
+    return begin, end
+
+
+@njit(cache=True, nogil=True, boundscheck=True)
+def _finish(s, events, side, conversation, forward, ts_ns, frame, pdu_at, size, anomalies, seed):
+    """Add what the stream knows to the scratch PDU and settle it."""
+    pdu = s.pdu[0]
+    pdu.anomalies |= anomalies
+    if side.gap:
+        pdu.anomalies |= GAP
+        side.gap = 0
+    if side.split:
+        pdu.anomalies |= SPLIT
+    settle(
+        s.used, s.counters, events, s.conversations, s.waiting, s.behaviours, s.behaviour_slots, seed,
+        pdu, conversation, forward, ts_ns, frame, pdu_at, size,
+    )  # fmt: skip
+
+
+@njit(cache=True, nogil=True, boundscheck=True)
+def _modbus(s, events, side, conversation, forward, ts_ns, frame, buf, at, end, inside, seed):
+    pdu = s.pdu[0]
+    clear(pdu)
+    pdu.protocol = MODBUS
+    c = s.conversations[conversation]
+    to_server = forward == c.server  # endpoint a sends to b, and b is the server
+    modbus.read(buf, at, end, REQUEST if to_server else RESPONSE, seed, pdu)
+    _finish(s, events, side, conversation, forward, ts_ns, frame, ~at if inside else at, end - at, 0, seed)
+
+
+@njit(cache=True, nogil=True, boundscheck=True)
+def _s7comm(s, events, side, conversation, forward, ts_ns, frame, buf, at, end, inside, out, seed):
+    code, start, last = cotp.data(buf, at, end)
+    if code != cotp.DT or start >= end:
+        return
+    if not last or side.assembly >= 0:
+        if not _collect(s, side, buf, start, end) or not last:
+            return
+        begin, stop = _assembled(s, side, out)
+        _s7comm_pdu(s, events, side, conversation, forward, ts_ns, frame, out, begin, stop, True, SPLIT, seed)
+        return
+    _s7comm_pdu(s, events, side, conversation, forward, ts_ns, frame, buf, start, end, inside, 0, seed)
+
+
+@njit(cache=True, nogil=True, boundscheck=True)
+def _s7comm_pdu(s, events, side, conversation, forward, ts_ns, frame, buf, at, end, inside, anomalies, seed):
+    if not s7comm.is_s7comm(buf, at, end):
+        if buf[at] == S7COMM_PLUS_ID:
+            s.counters[0].s7comm_plus += 1
+        else:
+            s.counters[0].other_cotp += 1
+        return
+    pdu = s.pdu[0]
+    clear(pdu)
+    pdu.protocol = S7COMM
+    s7comm.read(buf, at, end, seed, pdu)
+    _finish(s, events, side, conversation, forward, ts_ns, frame, ~at if inside else at, end - at, anomalies, seed)
+
+
+@njit(cache=True, nogil=True, boundscheck=True)
+def _dnp3(s, events, side, conversation, forward, ts_ns, frame, buf, at, end, out, seed):
+    octet = dnp3_link.transport(buf, at, end)
+    if octet < 0:
+        s.counters[0].dnp3_link_only += 1
+        return
+    u = s.used[0]
+    begin = u.assembled
+    size, sound = dnp3_link.unpack(buf, at, end, out, begin)
+    anomalies = 0
+    if not sound:
+        s.counters[0].dnp3_crc += 1
+        anomalies = CHECKSUM
+    source = dnp3_link.source(buf, at)
+    destination = dnp3_link.destination(buf, at)
+    key = (source << 16) | destination
+    begun = side.assembly >= 0 and side.assembly_key == key
+    step = dnp3_link.step(octet, begun, side.assembly_next)
+    if step != dnp3_link.APPEND:
+        drop_assembly(s, side)
+        if step == dnp3_link.DISCARD:
+            s.counters[0].dnp3_discarded += 1
+            return
+        if octet & dnp3_link.FIN:
+            if size:
+                u.assembled = begin + size
+                _dnp3_pdu(
+                    s, events, side, conversation, forward, ts_ns, frame, out, begin, begin + size, source, destination,
+                    anomalies, seed,
+                )  # fmt: skip
+            return
+    if not _collect(s, side, out, begin, begin + size):
+        return
+    side.assembly_key = key
+    side.assembly_next = (octet + 1) & dnp3_link.SEQUENCE
+    if octet & dnp3_link.FIN:
+        start, stop = _assembled(s, side, out)
+        _dnp3_pdu(
+            s, events, side, conversation, forward, ts_ns, frame, out, start, stop, source, destination,
+            anomalies | SPLIT, seed,
+        )  # fmt: skip
+
+
+@njit(cache=True, nogil=True, boundscheck=True)
+def _dnp3_pdu(s, events, side, conversation, forward, ts_ns, frame, out, at, end, source, destination, anomalies, seed):
+    pdu = s.pdu[0]
+    clear(pdu)
+    pdu.protocol = DNP3
+    dnp3.read(out, at, end, source, destination, seed, pdu)
+    _finish(s, events, side, conversation, forward, ts_ns, frame, ~at, end - at, anomalies, seed)
+
+
+@njit(cache=True, nogil=True, boundscheck=True)
+def drain(s, events, out, side, conversation, forward, ts_ns, frame, buf, at, end, inside, seed):
+    """Take whole messages off the head of buf[at:end].
+
+    inside: whether `buf` is the batch's assembled buffer `out` (otherwise the frame buffer).
+    Returns where an incomplete message begins; `end` when nothing is left or the rest cannot be the protocol.
+    """
+    c = s.conversations[conversation]
+    protocol = c.protocol
+    while at < end:
+        if protocol == MODBUS:
+            size = modbus.frame(buf, at, end)
+        elif protocol == S7COMM:
+            size = cotp.frame(buf, at, end)
+        else:
+            size = dnp3_link.frame(buf, at, end)
+        if size == 0 or size > end - at:
+            return at
+        if size < 0:
+            s.counters[0].garbage += 1
+            if c.garbage == 0:
+                c.garbage_frame = frame
+            c.garbage += 1
+            side.gap = 1
+            drop_assembly(s, side)
+            if protocol != DNP3:
+                return end  # a message of these begins a segment: the next one is tried afresh
+            at = dnp3_link.sync(buf, at + 1, end)
+            continue
+        if protocol == MODBUS:
+            _modbus(s, events, side, conversation, forward, ts_ns, frame, buf, at, at + size, inside, seed)
+        elif protocol == S7COMM:
+            _s7comm(s, events, side, conversation, forward, ts_ns, frame, buf, at, at + size, inside, out, seed)
+        else:
+            _dnp3(s, events, side, conversation, forward, ts_ns, frame, buf, at, at + size, out, seed)
+        side.split = 0
+        at += size
+    return at

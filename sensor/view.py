@@ -1,0 +1,220 @@
+"""View: what can be asked about a run. Readable, at full depth; runs for display, and once for each new behaviour."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from ipaddress import IPv4Address, IPv6Address
+from typing import Any, NamedTuple
+from typing import Protocol as Interface
+
+import numpy as np
+import numpy.typing as npt
+
+from sensor.decode.pdu import Anomaly, Kind, Outcome, Protocol
+from sensor.decode.state import State
+from sensor.events import EventBatch
+from sensor.protocols import dnp3, modbus, s7comm
+
+MAX_SAMPLES = 1 << 16  # PDUs kept to explain behaviours; a flood of distinct ones keeps its narrow rows only
+
+Fields = dict[str, Any]
+
+
+class Explain(Interface):
+    """The readable half of a protocol file."""
+
+    def __call__(self, pdu: bytes, kind: Kind, request: bytes | None = None) -> Fields: ...
+
+
+EXPLAINERS: dict[int, tuple[str, Explain]] = {
+    Protocol.MODBUS: ("modbus", modbus.explain),
+    Protocol.S7COMM: ("s7comm", s7comm.explain),
+    Protocol.DNP3: ("dnp3", dnp3.explain),
+}
+
+
+class Conversation(NamedTuple):
+    """Two transport endpoints; a is who opened the connection, as far as the capture shows."""
+
+    ip_a: str
+    port_a: int
+    ip_b: str
+    port_b: int
+    transport: str  # "tcp" or "udp"
+    vlan: int | None
+
+
+class Behaviours:
+    """The distinct exchanges of the run; `table` has one BEHAVIOUR row for each (sensor/behaviours.py)."""
+
+    def __init__(self, view: View) -> None:
+        self._view = view
+        self._described: dict[int, Fields] = {}
+
+    def __len__(self) -> int:
+        return int(self._view.state.used[0].behaviours)
+
+    @property
+    def table(self) -> npt.NDArray[np.void]:
+        """(n,) BEHAVIOUR: counts, times and value ranges as they stand now."""
+        return self._view.state.behaviours[: len(self)]
+
+    def describe(self, row: int) -> Fields:
+        """Who asks what of whom: endpoints of the asker and the asked, and the fields of its first PDU.
+
+        Where the request is known its fields win over the response's, so that a refusal names what was refused.
+        """
+        if row not in self._described:
+            if len(self._described) >= MAX_SAMPLES:
+                self._described.clear()
+            self._described[row] = self._describe(row)
+        return self._described[row]
+
+    def _describe(self, row: int) -> Fields:
+        view, table = self._view, self.table
+        b = table[row]
+        asked = int(b.asked)
+        name, _ = EXPLAINERS[int(b.protocol)]
+        c = view.conversation(int(b.conversation))
+        client, server = view.host(int(b.client)), view.host(int(b.server))
+        at_a = c.ip_b == server  # the asked end is b
+        fields: Fields = {
+            "source.ip": client,
+            "destination.ip": server,
+            "destination.port": c.port_b if at_a else c.port_a,
+            "network.transport": c.transport,
+            "network.protocol": name,
+            "event.kind": Kind(int(b.kind)).name.lower(),
+            "event.outcome": Outcome(int(b.outcome)).name.lower(),
+        }
+        if c.vlan is not None:
+            fields["network.vlan.id"] = c.vlan
+        if b.outcome != Outcome.UNANSWERED:
+            fields |= view.explain(int(b.protocol), Kind(int(b.kind)), view.sample(row), view.sample(asked))
+        if asked >= 0:
+            fields |= view.explain(int(b.protocol), Kind.REQUEST, view.sample(asked), None)
+        if b.protocol == Protocol.DNP3 and b.station >= 0:
+            fields |= _link(int(b.station), request=True)
+        return fields
+
+
+class View:
+    """Answers questions about a run while it goes on. Rows and numbers stay valid to its end."""
+
+    def __init__(self, state: State) -> None:
+        self.state = state
+        self.behaviours = Behaviours(self)
+        self._samples: dict[int, bytes] = {}
+        self._known = 0
+        self._conversations: dict[int, Conversation] = {}
+
+    def learn(self, batch: EventBatch) -> None:
+        """Keep the first PDU of each behaviour that is new in this batch."""
+        known, self._known = self._known, len(self.behaviours)
+        if known == self._known or len(self._samples) >= MAX_SAMPLES:
+            return
+        column = batch.columns.behaviour
+        rows = np.flatnonzero(column >= known)
+        new, first = np.unique(column[rows], return_index=True)
+        for behaviour, row in zip(new.tolist(), rows[first].tolist(), strict=True):
+            if len(self._samples) < MAX_SAMPLES:
+                self._samples[behaviour] = batch.pdu(row)
+
+    def sample(self, behaviour: int) -> bytes | None:
+        """The bytes of a behaviour's first PDU, where they were kept."""
+        return self._samples.get(behaviour)
+
+    def host(self, row: int) -> str:
+        """An address of the host table as text."""
+        h = self.state.hosts[row]
+        if h.family == 4:
+            return str(IPv4Address(int(h.lo) & 0xFFFFFFFF))
+        return str(IPv6Address((int(h.hi) << 64) | int(h.lo)))
+
+    def conversation(self, row: int) -> Conversation:
+        """A row of the conversation table."""
+        if row not in self._conversations:
+            if len(self._conversations) >= MAX_SAMPLES:
+                self._conversations.clear()
+            c = self.state.conversations[row]
+            self._conversations[row] = Conversation(
+                self.host(int(c.a_host)),
+                int(c.a_port),
+                self.host(int(c.b_host)),
+                int(c.b_port),
+                "tcp" if c.transport == 6 else "udp",
+                int(c.vlan) if c.vlan >= 0 else None,
+            )
+        return self._conversations[row]
+
+    @property
+    def conversations(self) -> npt.NDArray[np.void]:
+        """(n,) CONVERSATION rows: messages, garbage and losses of each (sensor/decode/state.py)."""
+        return self.state.conversations[: int(self.state.used[0].conversations)]
+
+    def counters(self) -> dict[str, int]:
+        """What happened to the frames so far."""
+        row = self.state.counters[0]
+        return {name: int(row[name]) for name in self.state.counters.dtype.names or ()}
+
+    def explain(self, protocol: int, kind: Kind, pdu: bytes | None, request: bytes | None) -> Fields:
+        """A PDU at full depth; nothing where its bytes were not kept."""
+        return {} if pdu is None else EXPLAINERS[protocol][1](pdu, kind, request)
+
+    def fields(self, batch: EventBatch, row: int) -> Fields:
+        """Everything about one event, as `fenghuo decode` prints it: names of sensor/schema.py."""
+        c = batch.columns
+        talk = self.conversation(int(c.conversation[row]))
+        here, there = (talk.ip_a, talk.port_a), (talk.ip_b, talk.port_b)
+        source, destination = (here, there) if c.forward[row] else (there, here)
+        protocol, kind = int(c.protocol[row]), Kind(int(c.kind[row]))
+        fields: Fields = {
+            "@timestamp": timestamp(int(c.ts_ns[row])),
+            "frame": int(c.frame[row]),
+            "source.ip": source[0],
+            "source.port": source[1],
+            "destination.ip": destination[0],
+            "destination.port": destination[1],
+            "network.transport": talk.transport,
+            "network.protocol": EXPLAINERS[protocol][0],
+            "event.kind": kind.name.lower(),
+            "event.outcome": Outcome(int(c.outcome[row])).name.lower(),
+        }
+        if talk.vlan is not None:
+            fields["network.vlan.id"] = talk.vlan
+        if c.request[row] >= 0:
+            fields["request.frame"] = int(c.request_frame[row])
+            fields["event.duration"] = int(c.latency_ns[row])
+        if protocol == Protocol.DNP3 and c.station[row] >= 0:
+            fields |= _link(int(c.station[row]), request=kind == Kind.REQUEST)
+        details = self.explain(protocol, kind, batch.pdu(row), self._request(batch, row))
+        bits = {bit.name.lower() for bit in Anomaly(int(c.anomalies[row])) if bit.name}
+        anomalies = sorted(bits.union(details.pop("anomalies", ())))
+        if anomalies:
+            fields["anomalies"] = anomalies
+        return fields | details
+
+    def _request(self, batch: EventBatch, row: int) -> bytes | None:
+        """The request's PDU: itself where it is in this batch, otherwise the first of its behaviour."""
+        number = int(batch.columns.request[row])
+        if number < 0:
+            return None
+        if number >= batch.first:
+            return batch.pdu(number - batch.first)
+        return self.sample(int(batch.columns.asked[row]))
+
+
+def _link(station: int, *, request: bool) -> Fields:
+    """DNP3 link addresses out of the station column (asker << 16 | asked)."""
+    asker, asked = station >> 16, station & 0xFFFF
+    source, destination = (asker, asked) if request else (asked, asker)
+    return {"dnp3.link.source": source, "dnp3.link.destination": destination}
+
+
+def timestamp(ts_ns: int) -> str:
+    """Nanoseconds since 1970 as RFC 3339 in UTC, nine decimals; beyond the calendar the raw number of seconds."""
+    seconds, fraction = divmod(ts_ns, 1_000_000_000)
+    try:
+        return f"{datetime.fromtimestamp(seconds, tz=UTC):%Y-%m-%dT%H:%M:%S}.{fraction:09d}Z"
+    except (OverflowError, ValueError, OSError):
+        return f"{seconds}.{fraction:09d}"
