@@ -1,0 +1,1 @@
+"""Scenarios: functions that play one story on a `Lab`. What each must show stands beside its capture, in the .toml."""
