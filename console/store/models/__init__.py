@@ -1,5 +1,7 @@
 """Every table. A new model is one file here and one line in this list, so that migrations see it."""
 
+from console.store.models.bulletin import Bulletin, BulletinReceipt, BulletinRecipient, BulletinReference
+from console.store.models.collection import Collection, SharedObject
 from console.store.models.contact import Contact, ContactAddress, Escalation, EscalationPolicy, EscalationStep
 from console.store.models.finding import Finding, FindingEvidence
 from console.store.models.incident import (
@@ -11,14 +13,22 @@ from console.store.models.incident import (
     IncidentPolicy,
     IncidentState,
 )
+from console.store.models.indicator import Indicator, Sighting
 from console.store.models.organisation import Organisation, OrganisationKind
 from console.store.models.outbox import Lease, Notification, NotificationAttempt
+from console.store.models.peer import Peer, Subscription
 from console.store.models.receipt import FindingReceipt, SensorEpoch
+from console.store.models.release import Release
 from console.store.models.sensor import Sensor
 from console.store.models.site import Segment, Site
 from console.store.models.user import LoginSession, User
 
 __all__ = [
+    "Bulletin",
+    "BulletinReceipt",
+    "BulletinRecipient",
+    "BulletinReference",
+    "Collection",
     "Contact",
     "ContactAddress",
     "Disposition",
@@ -34,15 +44,21 @@ __all__ = [
     "IncidentFinding",
     "IncidentPolicy",
     "IncidentState",
+    "Indicator",
     "Lease",
     "LoginSession",
     "Notification",
     "NotificationAttempt",
     "Organisation",
     "OrganisationKind",
+    "Peer",
+    "Release",
     "Segment",
     "Sensor",
     "SensorEpoch",
+    "SharedObject",
+    "Sighting",
     "Site",
+    "Subscription",
     "User",
 ]
