@@ -23,6 +23,7 @@ from pcaps.plant import Host
 BEGINS = datetime(2026, 3, 2, 0, 0, 0, tzinfo=UTC)  # a Monday, 08:00 in China
 MSS = 1460
 DELAYED_ACK_NS = 40_000_000
+THINKING_S = 0.003
 SHORTEST_FRAME = 60  # Ethernet pads below this; the frame check sequence is not captured
 
 Side = Literal["client", "server"]
@@ -129,12 +130,16 @@ class TcpDialogue:
             self.lab.now_ns += 400_000
 
     def client(self, data: bytes, cuts: Sequence[int] = (), order: Sequence[int] = ()) -> list[bytes]:
-        """The client sends `data`; see `say`."""
-        return self.say("client", data, cuts, order)
+        """The client sends `data`, see `say`; the server thinks."""
+        frames = self.say("client", data, cuts, order)
+        self.lab.wait(THINKING_S, jitter=0.4)
+        return frames
 
     def server(self, data: bytes, cuts: Sequence[int] = (), order: Sequence[int] = ()) -> list[bytes]:
-        """The server sends `data`; see `say`."""
-        return self.say("server", data, cuts, order)
+        """The server sends `data`, see `say`; the client thinks."""
+        frames = self.say("server", data, cuts, order)
+        self.lab.wait(THINKING_S, jitter=0.4)
+        return frames
 
     def exchange(self, request: bytes, response: bytes) -> None:
         """The client asks, the server answers."""
@@ -159,7 +164,6 @@ class TcpDialogue:
             self.lab.now_ns += 60_000
         self.next_seq[side] = (first_seq + len(data)) & 0xFFFFFFFF
         self.owes_ack = self.owes_ack or (OTHER[side], self.lab.now_ns + DELAYED_ACK_NS)
-        self.lab.wait(0.003, jitter=0.4)  # the other side thinks
         return frames
 
     def close(self) -> None:

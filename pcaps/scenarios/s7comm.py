@@ -159,7 +159,7 @@ def memory_reset(lab: Lab) -> None:
     rogue = Talk(lab, ROGUE, PRESS_PLC, PROGRAMMER)
     rogue.job(s7.PLC_STOP, b"\x29")
     lab.wait(1)
-    rogue.userdata(1, 0x0C, b"\x00\x00", None)
+    rogue.userdata(1, 0x0C, bytes(4), None)  # sizes of parameters and data: none
     rogue.link.close()
 
 

@@ -1,0 +1,1 @@
+"""Captures recorded from real protocol stacks on loopback: `python -m pcaps.recordings [NAME ...]`."""
