@@ -53,6 +53,42 @@ COMMON = (
 # Each protocol's own fields. The code is always there as a number; its name stands beside it.
 MODBUS: tuple[Field, ...] = ()
 S7COMM: tuple[Field, ...] = ()
-DNP3: tuple[Field, ...] = ()
+DNP3: tuple[Field, ...] = (
+    Field("dnp3.link.source", "long", "link address of the station that sent the fragment"),
+    Field("dnp3.link.destination", "long", "link address to which it was sent; 65533 to 65535 are broadcasts"),
+    Field("dnp3.function_code", "long", "application function code"),
+    Field("dnp3.function", "keyword", "its name in IEEE 1815, in small letters"),
+    Field("dnp3.sequence", "long", "application sequence number, 0 to 15"),
+    Field("dnp3.control.fir", "boolean", "first fragment of a message"),
+    Field("dnp3.control.fin", "boolean", "last fragment of a message"),
+    Field("dnp3.control.con", "boolean", "the receiver shall confirm the fragment"),
+    Field("dnp3.control.uns", "boolean", "the fragment belongs to an unsolicited response"),
+    Field("dnp3.iin", "long", "internal indications of a response, IIN1 << 8 | IIN2"),
+    Field("dnp3.iin_bits", "keyword", "names of the internal indications that are set", many=True),
+    Field("dnp3.objects", "keyword", "group and variation of each object header, such as g12v1", many=True),
+    Field("dnp3.object_headers", "text", "each object header in words, with range and qualifier", many=True),
+    Field("dnp3.point_count", "long", "points addressed by all object headers; all points of a type count as one"),
+    Field("dnp3.indexes", "long", "indexes of the points listed", many=True),
+    Field("dnp3.points", "text", "the first points, each with index, value, time and flags", many=True),
+    Field("dnp3.undecoded", "long", "octets at the end that cannot be delimited", unit="bytes"),
+    Field("dnp3.command", "keyword", "what is operated: trip point 7, close point 3, set point 1 to 20", many=True),
+    Field("dnp3.command_status", "keyword", "status of each control in a response", many=True),
+    Field("dnp3.setpoint", "double", "values of analog output commands", many=True),
+    Field("dnp3.time", "date", "time written or read (groups 50 and 51)"),
+    Field("dnp3.attributes", "text", "device attributes, each with its name", many=True),
+    Field("dnp3.file.name", "keyword", "name of the file"),
+    Field("dnp3.file.mode", "keyword", "how a file is opened: null, read, write or append"),
+    Field("dnp3.file.size", "long", "size that the file is said to have", unit="bytes"),
+    Field("dnp3.file.handle", "long", "handle of the open file"),
+    Field("dnp3.file.block", "long", "number of the block transferred, from 0"),
+    Field("dnp3.file.last_block", "boolean", "whether it is the last block"),
+    Field("dnp3.file.status", "keyword", "how a file operation ended"),
+    Field("dnp3.file.type", "keyword", "directory or simple file"),
+    Field("dnp3.file.permissions", "keyword", "permissions of owner, group and world, such as rwxr-x---"),
+    Field("dnp3.authentication.user", "long", "user number of secure authentication"),
+    Field("dnp3.authentication.sequence", "long", "challenge, key change or status change sequence number"),
+    Field("dnp3.authentication.error", "keyword", "why authentication failed"),
+    Field("dnp3.authentication.key_status", "keyword", "state of the session keys"),
+)
 
 FIELDS: dict[str, Field] = {field.name: field for field in (*COMMON, *MODBUS, *S7COMM, *DNP3)}

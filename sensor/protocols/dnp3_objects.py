@@ -248,7 +248,7 @@ KIND_BITS: dict[str, int] = {
     "file_type": 16, "mac": 8, "key_status": 8, "auth_error": 8,
 }  # fmt: skip
 FLAG_KINDS = frozenset({"bi", "dbi", "bo", "ctr", "ai", "sec"})
-DEFAULT_NAMES = {"t48": "time", "dt16": "time", "ctl": "status", "cmd": "status"} | dict.fromkeys(FLAG_KINDS, "flags")
+DEFAULT_NAMES = {"t48": "time", "dt16": "offset", "ctl": "status", "cmd": "status"} | dict.fromkeys(FLAG_KINDS, "flags")
 
 ATTRIBUTES = 0  # group: its objects say their own type and length
 VARIATION_IS_LENGTH = (110, 111, 112, 113)  # groups: the variation is the length of the string in octets
