@@ -7,8 +7,9 @@ import os
 import secrets
 import tempfile
 from pathlib import Path
+from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 SECRET_FILE = "secret_key"  # noqa: S105  (a file name)
@@ -19,18 +20,38 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="FENGHUO_", frozen=True, extra="ignore")
 
-    data_dir: Path = Field(Path("var"), description="folder of the database and of the secret key")
-    database_url: str = Field("", description="SQLAlchemy URL; empty: SQLite in the data folder")
-    host: str = Field("127.0.0.1", description="address to listen on")
-    port: int = Field(8600, ge=0, le=65535, description="TCP port to listen on")
-    public_url: str = Field("", description="how people reach the console, for links in messages; empty: host and port")
-    threads: int = Field(12, ge=2, le=256, description="requests served at a time")
-    ingest_at_once: int = Field(4, ge=1, le=64, description="batches of findings taken at a time; others get 429")
-    trusted_proxy: str = Field("", description="address of a reverse proxy whose X-Forwarded-* headers are believed")
-    secure_cookies: bool = Field(False, description="send cookies over HTTPS only; set it behind HTTPS")
-    locale: str = Field("zh", pattern="^(zh|en)$", description="language where neither user nor browser has chosen")
-    timezone: str = Field("Asia/Shanghai", description="time zone in which pages show times (IANA name)")
-    session_hours: int = Field(12, ge=1, le=168, description="a login ends after this many hours")
+    data_dir: Path = Field(default=Path("var"), description="folder of the database and of the secret key")
+    database_url: str = Field(default="", description="SQLAlchemy URL; empty: SQLite in the data folder")
+    host: str = Field(default="127.0.0.1", description="address to listen on")
+    port: int = Field(default=8600, ge=0, le=65535, description="TCP port to listen on")
+    public_url: str = Field(
+        default="", description="how people reach the console, for links in messages; empty: host and port"
+    )
+    threads: int = Field(default=12, ge=2, le=256, description="requests served at a time")
+    ingest_at_once: int = Field(
+        default=4, ge=1, le=64, description="batches of findings taken at a time; others get 429"
+    )
+    trusted_proxy: str = Field(
+        default="", description="address of a reverse proxy whose X-Forwarded-* headers are believed"
+    )
+    secure_cookies: bool = Field(default=False, description="send cookies over HTTPS only; set it behind HTTPS")
+    locale: str = Field(
+        default="zh", pattern="^(zh|en)$", description="language where neither user nor browser has chosen"
+    )
+    timezone: str = Field(default="Asia/Shanghai", description="time zone in which pages show times (IANA name)")
+    smtp_host: str = Field(
+        default="", description="mail server that takes messages; empty: e-mail waits until one is set"
+    )
+    smtp_port: int = Field(default=587, ge=1, le=65535, description="its TCP port")
+    smtp_security: Literal["starttls", "tls", "none"] = Field(
+        default="starttls", description="how the way to it is encrypted"
+    )
+    smtp_username: str = Field(default="", description="login at the mail server; empty: none")
+    smtp_password: SecretStr = Field(SecretStr(""), description="its password")
+    smtp_sender: str = Field(default="", description="bare e-mail address that messages come from")
+    smtp_ca_file: str = Field(default="", description="PEM file of the authority to trust for it; empty: the system's")
+    webhook_private: bool = Field(default=False, description="webhooks may reach private addresses, and use plain http")
+    session_hours: int = Field(default=12, ge=1, le=168, description="a login ends after this many hours")
 
     @property
     def store_url(self) -> str:

@@ -33,7 +33,7 @@ DOMAIN = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,
 class SmtpSettings:
     """The installation's way out.
 
-    host: "" when no mail server is set. security: "none" only for a relay on the same machine or for tests.
+    host, sender: "" when no mail server is set. security: "none" only for a relay on the same machine or for tests.
     sender: bare address of the envelope and of From. ca_file: trust this authority, "" for the system's.
     step_s: limit of each wait for the server; total_s: limit of a whole attempt.
     """
@@ -77,7 +77,9 @@ class EmailChannel:
 
     name = "email"
     label = "E-mail"
-    fields = (DestinationField("address", "E-mail address", "duty@example.org", kind="email"),)
+    fields: tuple[DestinationField, ...] = (
+        DestinationField("address", "E-mail address", "duty@example.org", kind="email"),
+    )
 
     def __init__(self, settings: SmtpSettings) -> None:
         self._settings = settings
@@ -96,8 +98,10 @@ class EmailChannel:
 
     def send(self, message: Message) -> DeliveryResult:
         """Hand the message to the mail server; see Channel.send."""
-        if not self._settings.host:
-            return DeliveryResult(State.FAILED_FOR_NOW, "no mail server is set")
+        if not self._settings.host or not self._settings.sender:
+            return DeliveryResult(
+                State.FAILED_FOR_NOW, "no mail server is set (FENGHUO_SMTP_HOST, FENGHUO_SMTP_SENDER)"
+            )
         with Cutoff(self._settings.total_s) as cutoff:
             try:
                 return self._submit(message, cutoff)

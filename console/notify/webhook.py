@@ -48,7 +48,7 @@ class WebhookChannel:
 
     name = "webhook"
     label = "Webhook"
-    fields = (
+    fields: tuple[DestinationField, ...] = (
         DestinationField("url", "Address (URL)", "https://example.org/hooks/fenghuo", kind="url"),
         DestinationField("secret", "Signing secret", generated=True),
     )

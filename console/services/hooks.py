@@ -7,10 +7,13 @@ from datetime import datetime
 
 from sqlalchemy.orm import Session
 
+from console.services import incident_policy
 from console.store.models import Finding
 
 # (session, the new finding with its id, time of arrival). A hook writes with the session and does not commit; what it
 # raises rolls the whole batch back, and the sensor sends it again.
 FindingHook = Callable[[Session, Finding, datetime], None]
 
-ON_NEW_FINDING: list[FindingHook] = []
+ON_NEW_FINDING: list[FindingHook] = [
+    incident_policy.on_new_finding,
+]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import JSON, CheckConstraint, ForeignKey, String, UniqueConstraint
+from sqlalchemy import JSON, CheckConstraint, ForeignKey, String, Text, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from console.store.base import Base, OrgOwned
@@ -30,7 +30,8 @@ class Contact(OrgOwned, Base):
 class ContactAddress(OrgOwned, Base):
     """One way to reach a contact. Never edited: a changed address is a new one, so that proofs keep their meaning.
 
-    channel: name of a console.notify channel. destination: that channel's fields, as its `validate` gave them.
+    channel: name of a console.notify channel. destination: that channel's fields, as its `validate` gave them; shown:
+    the same for people's eyes, without secrets; lane: what its `lane` gave.
     """
 
     __tablename__ = "contact_address"
@@ -38,6 +39,8 @@ class ContactAddress(OrgOwned, Base):
     contact_id: Mapped[int] = mapped_column(ForeignKey("contact.id"), index=True)
     channel: Mapped[str] = mapped_column(String(32))
     destination: Mapped[dict[str, str]] = mapped_column(JSON)
+    shown: Mapped[str] = mapped_column(Text)
+    lane: Mapped[str] = mapped_column(String(320))
     created_at: Mapped[datetime]
     removed_at: Mapped[datetime | None]
 

@@ -21,7 +21,8 @@ class Notification(OrgOwned, Base):
     (console/notify/message.py). lane: messages of one channel and lane go one after another.
     state: a console.notify.contract.State. attempts: how many began. next_at: when the next may begin.
     deadline_at: when trying ends. claimed_by: the lease's owner that is sending it.
-    proof: what the far side said last, or why it failed.
+    withdrawn: why there is nothing to say any more, "" while there is. proof: what the far side said last, or why it
+    failed.
     """
 
     __tablename__ = "notification"
@@ -47,6 +48,7 @@ class Notification(OrgOwned, Base):
     deadline_at: Mapped[datetime]
     claimed_by: Mapped[str | None] = mapped_column(String(64))
     finished_at: Mapped[datetime | None]
+    withdrawn: Mapped[str] = mapped_column(String(300), default="")
     proof: Mapped[str] = mapped_column(Text, default="")
 
     address: Mapped[ContactAddress] = relationship()

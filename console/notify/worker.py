@@ -1,0 +1,105 @@
+"""The process that sends: a scheduler that lets a dispatcher do what is due, every second.
+
+`python -m console.notify.worker` runs it; the console starts one beside itself (`start_beside`).
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from datetime import UTC, datetime
+from types import FrameType
+from zoneinfo import ZoneInfo
+
+from apscheduler.schedulers.background import BackgroundScheduler
+from pydantic import SecretStr
+
+from console.notify.channels import channels
+from console.notify.dispatch import Dispatcher, steady
+from console.notify.link import Links
+from console.settings import Settings, secret_key
+from console.store.engine import open_store
+from console.store.migrations import upgrade
+
+log = logging.getLogger(__name__)
+
+TICK_S = 1.0
+JUMP_S = 2.0  # the wall clock moved against the steady one by more than this: it was set
+
+
+def run_worker(settings: Settings, parent: int | None = None) -> None:
+    """Work until SIGTERM or SIGINT, or until the process `parent` is no longer our parent."""
+    stop = threading.Event()
+
+    def ask_to_stop(_number: int, _frame: FrameType | None) -> None:
+        stop.set()
+
+    signal.signal(signal.SIGTERM, ask_to_stop)
+    signal.signal(signal.SIGINT, ask_to_stop)
+    settings.data_dir.mkdir(parents=True, exist_ok=True)
+    store = open_store(settings.store_url)
+    upgrade(store)
+    links = Links(secret_key(settings), settings.base_url)
+    dispatcher = Dispatcher(store, channels(settings), links, ZoneInfo(settings.timezone))
+    scheduler = BackgroundScheduler(timezone=UTC)
+    scheduler.add_job(
+        dispatcher.tick, "interval", seconds=TICK_S, id="tick", coalesce=True, max_instances=1, misfire_grace_time=None,
+        next_run_time=datetime.now(UTC),
+    )  # fmt: skip
+    scheduler.start()
+    log.info("the notification worker runs")
+    _watch(scheduler, stop, parent)
+    scheduler.shutdown(wait=True)
+    dispatcher.stop()
+    log.info("the notification worker has stopped")
+
+
+def _watch(scheduler: BackgroundScheduler, stop: threading.Event, parent: int | None) -> None:
+    """Until it is time to stop: wake the scheduler when the wall clock was set.
+
+    The scheduler keeps the wall-clock time of the next run; an hour set back would be an hour without a notification.
+    """
+    offset = time.time() - steady()
+    while not stop.wait(TICK_S):
+        if parent is not None and os.getppid() != parent:
+            log.warning("the console is gone; the notification worker ends with it")
+            return
+        moved = time.time() - steady() - offset
+        if abs(moved) > JUMP_S:
+            log.warning("the clock was set by %.0f s", moved)
+            scheduler.modify_job("tick", next_run_time=datetime.now(UTC))
+            offset += moved
+
+
+def start_beside(settings: Settings) -> subprocess.Popen[bytes]:
+    """Start a worker as a child process with these settings; it ends with its parent. The caller terminates it."""
+    environment = dict(os.environ)
+    for name, value in settings:
+        text = value.get_secret_value() if isinstance(value, SecretStr) else str(value)
+        environment[f"FENGHUO_{name.upper()}"] = text
+    command = [sys.executable, "-m", "console.notify.worker", "--parent", str(os.getpid())]
+    return subprocess.Popen(command, env=environment)
+
+
+def main() -> None:
+    """`python -m console.notify.worker`: settings come from the environment."""
+    parser = argparse.ArgumentParser(description="Sends Fenghuo's notifications.")
+    parser.add_argument("--parent", type=int, help="end when this process is no longer the parent")
+    arguments = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.getLogger("apscheduler").setLevel(logging.ERROR)
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    run_worker(Settings(), arguments.parent)
+    # Not sys.exit: that would wait for a thread whose receiver is still dripping.
+    logging.shutdown()
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main()
