@@ -47,7 +47,7 @@ class Settings(BaseSettings):
         default="starttls", description="how the way to it is encrypted"
     )
     smtp_username: str = Field(default="", description="login at the mail server; empty: none")
-    smtp_password: SecretStr = Field(SecretStr(""), description="its password")
+    smtp_password: SecretStr = Field(default=SecretStr(""), description="its password")
     smtp_sender: str = Field(default="", description="bare e-mail address that messages come from")
     smtp_ca_file: str = Field(default="", description="PEM file of the authority to trust for it; empty: the system's")
     webhook_private: bool = Field(default=False, description="webhooks may reach private addresses, and use plain http")

@@ -1,7 +1,116 @@
-"""The sensors' API."""
+"""The sensors' API: findings, heartbeats, configuration. See docs/architecture.md, "Sensor to console"."""
 
 from __future__ import annotations
 
-from flask import Blueprint
+import hashlib
+from threading import BoundedSemaphore
+from typing import Any
+
+from flask import Blueprint, Response, current_app, jsonify, request
+from flask_limiter.util import get_remote_address
+from sqlalchemy.exc import IntegrityError
+from werkzeug.exceptions import HTTPException
+
+from console.services import sensors
+from console.services.indicators import indicators_for
+from console.services.ingest import ingest
+from console.services.intake import Batch, Heartbeat, parse
+from console.store.models import Sensor
+from console.web.context import commit, console, db, now, public
+from console.web.security import csrf, limiter
 
 blueprint = Blueprint("ingest", __name__, url_prefix="/api/v1")
+csrf.exempt(blueprint)  # no cookie is read here: a key comes with each request
+
+
+class Unauthorised(HTTPException):
+    """No key, or one that is not known or was revoked; nobody can tell which."""
+
+    code = 401
+    description = "A sensor key is needed: Authorization: Bearer <key>."
+
+    def get_headers(self, *_args: Any) -> list[tuple[str, str]]:
+        """With the scheme that is wanted."""
+        return [("Content-Type", "application/json"), ("WWW-Authenticate", 'Bearer realm="fenghuo"')]
+
+
+def _key() -> str:
+    scheme, _, key = request.headers.get("Authorization", "").partition(" ")
+    return key.strip() if scheme.lower() == "bearer" else ""
+
+
+def _caller() -> str:
+    # By key as well as by address: behind one address of a plant stand many sensors, and one wrong key is no reason to
+    # stop the others.
+    return f"{get_remote_address()}:{hashlib.sha256(_key().encode()).hexdigest()}"
+
+
+def _refused(response: Response) -> bool:
+    return response.status_code == 401
+
+
+limiter.limit("20/minute", key_func=_caller, deduct_when=_refused)(blueprint)
+
+
+def _sensor() -> Sensor:
+    sensor = sensors.find_by_key(db(), _key())
+    if sensor is None:
+        raise Unauthorised
+    return sensor
+
+
+def _busy(seconds: int, status: int, message: str) -> Any:
+    return jsonify(error=message), status, {"Retry-After": str(seconds)}
+
+
+@blueprint.record_once
+def _bound(state: Any) -> None:
+    """Batches taken at a time are bounded for the whole application: more would only wait in memory."""
+    settings = state.app.extensions["fenghuo"].settings
+    state.app.extensions["fenghuo_ingest"] = BoundedSemaphore(settings.ingest_at_once)
+
+
+@blueprint.post("/findings")
+@public
+def findings() -> Any:
+    """Store a batch; the answer leaves after the commit."""
+    slots: BoundedSemaphore = current_app.extensions["fenghuo_ingest"]
+    if not slots.acquire(blocking=False):
+        return _busy(1, 429, "Too many batches at a time.")
+    try:
+        with console().store.reader() as reader:  # who has no key makes nobody wait and nothing parsed
+            if sensors.find_by_key(reader, _key()) is None:
+                raise Unauthorised
+        batch: Batch = parse(Batch, request.get_data(cache=False))
+        outcome = ingest(db(), _sensor(), batch.epoch, batch.findings, now())
+        commit()
+    except IntegrityError:  # the same batch came twice at a time: the second attempt will find the first
+        db().rollback()
+        return _busy(1, 503, "The same findings are being stored.")
+    finally:
+        slots.release()
+    rejected = [{"finding.id": finding_id, "reason": reason} for finding_id, reason in outcome.rejected]
+    return jsonify(
+        acknowledged=outcome.acknowledged, stored=outcome.stored, duplicates=outcome.duplicates, rejected=rejected
+    )
+
+
+@blueprint.post("/heartbeat")
+@public
+def heartbeat() -> Any:
+    """The sensor is alive; tells it whether there is other configuration."""
+    sensor = _sensor()
+    beat: Heartbeat = parse(Heartbeat, request.get_data(cache=False))
+    sensors.heartbeat(sensor, beat.epoch, beat.counters, now())
+    return jsonify(config_version=indicators_for(db(), sensor.organisation_id)["version"])
+
+
+@blueprint.get("/config")
+@public
+def config() -> Any:
+    """What the sensor is to look for, and under which name it sends."""
+    sensor = _sensor()
+    known = indicators_for(db(), sensor.organisation_id)
+    answer = jsonify(version=known["version"], indicators=known["items"], sensor=sensor.name)
+    answer.set_etag(known["version"])
+    return answer.make_conditional(request)

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import logging
+import math
+import time
 from typing import Any
 
 from flask import Flask, jsonify, render_template, request
 from flask_babel import gettext
+from flask_limiter import RateLimitExceeded
 from sqlalchemy.exc import OperationalError
 from werkzeug.exceptions import HTTPException
 
 from console.services.errors import ServiceError
 from console.web import context
+from console.web.security import limiter
 
 log = logging.getLogger(__name__)
 
@@ -47,6 +51,8 @@ def _http_error(error: HTTPException) -> Any:
     headers = {
         name: value for name, value in error.get_headers() if name in ("Allow", "Retry-After", "WWW-Authenticate")
     }
+    if isinstance(error, RateLimitExceeded) and limiter.current_limit is not None:
+        headers["Retry-After"] = str(max(1, math.ceil(limiter.current_limit.reset_at - time.time())))
     return _answer(error.code or 500, _public(error), headers)
 
 

@@ -54,7 +54,7 @@ class Finding(OrgOwned):
     message_en: Mapped[str] = mapped_column(Text)
     message_zh: Mapped[str] = mapped_column(Text)
     fields: Mapped[dict[str, Any]]
-    capture: Mapped[str] = mapped_column(String(1024), default="")
+    capture: Mapped[str] = mapped_column(String(4096), default="")
     drill: Mapped[bool] = mapped_column(default=False)
     verdict: Mapped[str | None] = mapped_column(String(16))
     verdict_note: Mapped[str] = mapped_column(Text, default="")

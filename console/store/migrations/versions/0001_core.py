@@ -144,7 +144,7 @@ def upgrade() -> None:
         sa.Column("message_en", sa.Text(), nullable=False),
         sa.Column("message_zh", sa.Text(), nullable=False),
         sa.Column("fields", sa.JSON(), nullable=False),
-        sa.Column("capture", sa.String(length=1024), nullable=False),
+        sa.Column("capture", sa.String(length=4096), nullable=False),
         sa.Column("drill", sa.Boolean(), nullable=False),
         sa.Column("verdict", sa.String(length=16), nullable=True),
         sa.Column("verdict_note", sa.Text(), nullable=False),

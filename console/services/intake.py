@@ -1,0 +1,226 @@
+"""What a sensor may send: hostile bytes to checked records. Nothing in here trusts a length, a number or a name."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import math
+import re
+from datetime import UTC, datetime
+from ipaddress import ip_address
+from typing import Annotated, Any
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+    WithJsonSchema,
+)
+
+from console.services.errors import InvalidError
+from detectors.finding import MAX_EVIDENCE_FRAMES, MAX_EVIDENCE_PCAP_BYTES, MAX_EVIDENCE_PDUS, FindingId, Severity
+
+MAX_FINDINGS = 500  # of one batch
+MAX_DEPTH = 12  # of lists and objects inside a record
+MAX_NODES = 50_000  # values in one record: a DNP3 fragment of small objects has some thousands
+MAX_STRING = 65_536  # characters: a whole PDU in hex fits
+MAX_INT, MIN_INT = 2**64 - 1, -(2**63)
+MAX_COUNT = 10**12  # events of one record
+MAX_EPOCH = 2**40
+MAX_SEQUENCE = 2**62
+PCAP_MAGIC = (b"\xa1\xb2\xc3\xd4", b"\xd4\xc3\xb2\xa1", b"\xa1\xb2\x3c\x4d", b"\x4d\x3c\xb2\xa1")
+SEVERITIES = {severity.word: severity for severity in Severity}
+TIME = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(\.\d{1,9})?Z", re.ASCII)
+KEY = re.compile(r"[@A-Za-z0-9_][@A-Za-z0-9_. /-]{0,127}", re.ASCII)
+UNSTORABLE = re.compile("[\x00\ud800-\udfff]")  # no database keeps these; a reader sees that something was there
+
+
+class _NoNumber:
+    """Stands for NaN, an infinity or an integer of thousands of digits: every check refuses it."""
+
+    def __repr__(self) -> str:
+        return "not a number"
+
+
+def _integer(digits: str) -> int | _NoNumber:
+    return int(digits) if len(digits) <= 20 else _NoNumber()
+
+
+def parse_json(body: bytes) -> Any:
+    """The JSON value of a body. InvalidError says what is wrong; one odd number spoils its own record only."""
+    try:
+        return json.loads(body, parse_int=_integer, parse_constant=lambda _name: _NoNumber())
+    except UnicodeDecodeError:
+        raise InvalidError("The body is not UTF-8.") from None
+    except RecursionError:
+        raise InvalidError("The JSON is nested too deeply.") from None
+    except ValueError as error:
+        place = f" at character {error.pos}" if isinstance(error, json.JSONDecodeError) else ""
+        raise InvalidError("The body is not JSON%(place)s.", place=place) from None
+
+
+def _clean(text: Any) -> Any:
+    return UNSTORABLE.sub("\ufffd", text) if isinstance(text, str) else text
+
+
+def _tree(value: Any) -> Any:
+    """A free-form JSON value within the limits, its strings cleaned; ValueError otherwise."""
+    left = MAX_NODES
+
+    def walk(node: Any, depth: int) -> Any:
+        nonlocal left
+        left -= 1
+        if left < 0:
+            raise ValueError("too many values")
+        if depth > MAX_DEPTH:
+            raise ValueError("nested too deeply")
+        if node is None or isinstance(node, bool):
+            return node
+        if isinstance(node, str):
+            if len(node) > MAX_STRING:
+                raise ValueError("a string is too long")
+            return _clean(node)
+        if isinstance(node, int):
+            if not MIN_INT <= node <= MAX_INT:
+                raise ValueError("a number is out of range")
+            return node
+        if isinstance(node, float):
+            if not math.isfinite(node):
+                raise ValueError("a number is out of range")
+            return node
+        if isinstance(node, list):
+            return [walk(item, depth + 1) for item in node]
+        if isinstance(node, dict):
+            for key in node:
+                if not KEY.fullmatch(key):
+                    raise ValueError("a key is not a field name")
+            return {key: walk(item, depth + 1) for key, item in node.items()}
+        raise ValueError("a number is out of range")
+
+    return walk(value, 0)
+
+
+def _time(text: Any) -> datetime:
+    match = TIME.fullmatch(text) if isinstance(text, str) else None
+    if match is None:
+        raise ValueError("not a time in RFC 3339, UTC")
+    moment = datetime.strptime(match[1], "%Y-%m-%dT%H:%M:%S").replace(tzinfo=UTC)
+    if moment.year < 1970:
+        raise ValueError("a time before 1970")
+    return moment.replace(microsecond=int((match[2] or ".0")[1:7].ljust(6, "0")))
+
+
+def _severity(word: Any) -> Severity:
+    if not isinstance(word, str) or word not in SEVERITIES:
+        raise ValueError("not a severity")
+    return SEVERITIES[word]
+
+
+def _address(text: str) -> str:
+    return str(ip_address(text)) if text else ""
+
+
+def _pcap(text: Any) -> bytes:
+    if not isinstance(text, str) or len(text) > MAX_EVIDENCE_PCAP_BYTES * 4 // 3 + 4:
+        raise ValueError("not base64, or too large")
+    try:
+        data = base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError):
+        raise ValueError("not base64") from None
+    if len(data) > MAX_EVIDENCE_PCAP_BYTES or (data and not data.startswith(PCAP_MAGIC)):
+        raise ValueError("not a classic pcap file, or too large")
+    return data
+
+
+def finding_id(text: Any) -> FindingId:
+    """ "sensor/epoch/sequence" as a FindingId; ValueError where it is none."""
+    parts = text.rsplit("/", 2) if isinstance(text, str) and len(text) <= 120 else []
+    if len(parts) != 3 or not all(re.fullmatch(r"[0-9]{1,19}", part, re.ASCII) for part in parts[1:]):
+        raise ValueError("not sensor/epoch/sequence")
+    found = FindingId(parts[0], int(parts[1]), int(parts[2]))
+    if not 1 <= found.sequence <= MAX_SEQUENCE:
+        raise ValueError("a sequence begins at 1")
+    return found
+
+
+Line = Annotated[str, BeforeValidator(_clean), StringConstraints(max_length=500)]
+Paragraph = Annotated[str, BeforeValidator(_clean), StringConstraints(max_length=20_000)]
+Path = Annotated[str, BeforeValidator(_clean), StringConstraints(max_length=4096)]
+Address = Annotated[str, StringConstraints(max_length=64), AfterValidator(_address)]
+Port = Annotated[int, Field(ge=0, le=65535)]
+Moment = Annotated[datetime, BeforeValidator(_time)]
+Tree = Annotated[dict[str, Any], BeforeValidator(_tree)]
+Technique = Annotated[str, StringConstraints(pattern=r"^T[0-9]{4}(\.[0-9]{3})?$")]
+
+
+class Strict(BaseModel):
+    """No coercion, no unknown keys: what is not in the contract is refused."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, arbitrary_types_allowed=True)
+
+
+class FindingRecord(Strict):
+    """One finding as `detectors.finding.to_dict` writes it."""
+
+    id: Annotated[FindingId, BeforeValidator(finding_id), WithJsonSchema({"type": "string"})] = Field(
+        alias="finding.id"
+    )
+    fingerprint: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{32}$")] = Field(alias="finding.fingerprint")
+    first_seen: Moment = Field(alias="@timestamp")
+    last_seen: Moment = Field(alias="finding.last_seen")
+    count: int = Field(alias="finding.count", ge=1, le=MAX_COUNT)
+    rule_id: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]{0,199}$")] = Field(alias="rule.id")
+    rule_name: Line = Field(alias="rule.name")
+    rule_name_zh: Line = Field("", alias="rule.name_zh")
+    severity: Annotated[Severity, BeforeValidator(_severity)] = Field(alias="rule.severity")
+    source_ip: Address = Field(alias="source.ip")
+    source_port: Port | None = Field(None, alias="source.port")
+    destination_ip: Address = Field(alias="destination.ip")
+    destination_port: Port | None = Field(None, alias="destination.port")
+    station: Annotated[int, Field(ge=MIN_INT, le=2**63 - 1)] | None = None
+    protocol: Annotated[str, StringConstraints(pattern=r"^[a-z0-9._-]{0,64}$")] = Field("", alias="network.protocol")
+    techniques: Annotated[list[Technique], Field(max_length=20)] = Field(alias="threat.technique.id")
+    message: Paragraph
+    message_zh: Paragraph = ""
+    capture: Path = ""
+    fields: Tree = Field(default_factory=dict)
+    frames: Annotated[list[Annotated[int, Field(ge=1, le=2**63 - 1)]], Field(max_length=MAX_EVIDENCE_FRAMES)]
+    pdus: Annotated[list[Tree], Field(max_length=MAX_EVIDENCE_PDUS)] = Field(
+        default_factory=list, alias="evidence.pdus"
+    )
+    pcap: Annotated[bytes, BeforeValidator(_pcap)] = Field(b"", alias="evidence.pcap")
+
+
+class Batch(Strict):
+    """The envelope of POST /api/v1/findings. Its records are checked one by one."""
+
+    epoch: int = Field(ge=0, le=MAX_EPOCH)
+    findings: Annotated[list[Any], Field(max_length=MAX_FINDINGS)]
+
+
+class Heartbeat(Strict):
+    """POST /api/v1/heartbeat."""
+
+    epoch: int = Field(ge=0, le=MAX_EPOCH)
+    counters: Tree
+
+
+def explain(error: ValidationError) -> str:
+    """What is wrong, without repeating what was sent: "finding.count: Input should be ...", at most 300 characters."""
+    first = error.errors(include_url=False, include_input=False, include_context=False)[0]
+    place = ".".join(str(part) if isinstance(part, int) else _clean(part)[:60] for part in first["loc"])
+    return f"{place}: {first['msg']}"[:300]
+
+
+def parse(model: type[Strict], body: bytes) -> Any:
+    """A body as an instance of `model`; InvalidError where it is not."""
+    value = parse_json(body)
+    try:
+        return model.model_validate(value)
+    except ValidationError as error:
+        raise InvalidError("%(reason)s", reason=explain(error)) from None
