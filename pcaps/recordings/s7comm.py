@@ -50,6 +50,13 @@ def _record(name: str, host: Host, session: Callable[[Client], None]) -> list[Fr
     return to_frames(name, relay.passed, host, PRESS_PLC, s7comm.PORT)
 
 
+def _data_block() -> bytearray:
+    """A data block as the controller stores it: 36 octets of header with the length of the body at 34, the body."""
+    body = bytes(range(60))
+    header = b"pp\x01\x01\x05\x0a" + bytes(28) + len(body).to_bytes(2, "big")
+    return bytearray(header + body)
+
+
 def _read_and_write(client: Client) -> None:
     """Reading by area, several items at once, values written and read back, identification, clock."""
     for round_ in range(15):
@@ -74,7 +81,7 @@ def _program(client: Client) -> None:
     steps: tuple[Callable[[], object], ...] = (
         lambda: client.upload(10),
         client.plc_stop,
-        lambda: client.download(bytearray(b"pp\x01\x01\x05\x0a" + bytes(range(90))), 1),
+        lambda: client.download(_data_block(), 1),
         lambda: client.delete(Block.DB, 11),
         lambda: client.compress(1000),
         lambda: client.copy_ram_to_rom(1000),
