@@ -20,6 +20,7 @@ BLUEPRINTS = (
     "console.web.sensors",
     "console.web.account",
     "console.api.ingest",
+    "console.api.taxii",
 )
 
 

@@ -13,7 +13,7 @@ from console.store.models.incident import (
     IncidentPolicy,
     IncidentState,
 )
-from console.store.models.indicator import Indicator, Sighting
+from console.store.models.indicator import Indicator
 from console.store.models.organisation import Organisation, OrganisationKind
 from console.store.models.outbox import Lease, Notification, NotificationAttempt
 from console.store.models.peer import Peer, Subscription
@@ -57,7 +57,6 @@ __all__ = [
     "Sensor",
     "SensorEpoch",
     "SharedObject",
-    "Sighting",
     "Site",
     "Subscription",
     "User",

@@ -1,11 +1,11 @@
-"""Indicators of bulletins, and sightings: how often an organisation's sensors saw one."""
+"""Indicators of bulletins: what sensors look for."""
 
 from __future__ import annotations
 
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import BigInteger, ForeignKey, Index, String, Text, UniqueConstraint
+from sqlalchemy import ForeignKey, Index, String, Text
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from console.store.base import OrgOwned
@@ -41,24 +41,3 @@ class Indicator(OrgOwned):
     created_at: Mapped[datetime]
 
     bulletin: Mapped[Bulletin | None] = relationship()
-
-
-class Sighting(OrgOwned):
-    """How often an organisation's sensors saw one indicator; counts and times only, no plant data.
-
-    indicator_stix_id, bulletin_stix_id: of the STIX indicator and report ("" where none named it).
-    drill: seen by a sensor that is an exercise; counted apart.
-    """
-
-    __tablename__ = "sighting"
-    __table_args__ = (
-        UniqueConstraint("organisation_id", "indicator_stix_id", "drill"),
-        Index(None, "organisation_id", "bulletin_stix_id"),
-    )
-
-    indicator_stix_id: Mapped[str] = mapped_column(String(300))
-    bulletin_stix_id: Mapped[str] = mapped_column(String(300))
-    drill: Mapped[bool] = mapped_column(default=False)
-    count: Mapped[int] = mapped_column(BigInteger)
-    first_seen: Mapped[datetime]
-    last_seen: Mapped[datetime]

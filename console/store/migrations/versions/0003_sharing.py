@@ -1,4 +1,4 @@
-"""Bulletins, peers, subscriptions, shared objects, indicators, sightings and the release log.
+"""Bulletins, peers, subscriptions, shared objects, indicators and the release log.
 
 Revision 0003. A migration is history: it repeats what the models were on that day, and does not import them.
 """
@@ -53,33 +53,6 @@ def upgrade() -> None:
         sa.UniqueConstraint("username", name=op.f("uq_peer_username")),
     )
     op.create_index(op.f("ix_peer_organisation_id"), "peer", ["organisation_id"])
-    op.create_table(
-        "sighting",
-        sa.Column("indicator_stix_id", sa.String(length=300), nullable=False),
-        sa.Column("bulletin_stix_id", sa.String(length=300), nullable=False),
-        sa.Column("drill", sa.Boolean(), nullable=False),
-        sa.Column("count", sa.BigInteger(), nullable=False),
-        sa.Column("first_seen", UtcDateTime, nullable=False),
-        sa.Column("last_seen", UtcDateTime, nullable=False),
-        sa.Column("organisation_id", BigId, nullable=False),
-        sa.Column("id", BigId, nullable=False),
-        sa.ForeignKeyConstraint(
-            ["organisation_id"], ["organisation.id"], name=op.f("fk_sighting_organisation_id_organisation")
-        ),
-        sa.PrimaryKeyConstraint("id", name=op.f("pk_sighting")),
-        sa.UniqueConstraint(
-            "organisation_id",
-            "indicator_stix_id",
-            "drill",
-            name=op.f("uq_sighting_organisation_id_indicator_stix_id_drill"),
-        ),
-    )
-    op.create_index(op.f("ix_sighting_organisation_id"), "sighting", ["organisation_id"])
-    op.create_index(
-        op.f("ix_sighting_organisation_id_bulletin_stix_id"),
-        "sighting",
-        ["organisation_id", "bulletin_stix_id"],
-    )
     op.create_table(
         "subscription",
         sa.Column("name", sa.String(length=200), nullable=False),

@@ -1,0 +1,109 @@
+"""The objects of an organisation's collection: adding them, in one order for ever.
+
+A later reader must never find an object *before* one it has already read: sequence and date_added grow in the order of
+commits. Whoever adds takes the collection's row first and so holds off other writers until its commit.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from uuid import uuid4
+
+from sqlalchemy import select, update
+from sqlalchemy.orm import Session
+
+from console.sharing.hostile import time_text
+from console.sharing.tlp import Held, Tlp
+from console.store.models import Collection, SharedObject
+
+_TICK = timedelta(microseconds=1)  # the finest step of a TAXII timestamp (TAXII 2.1, 2)
+
+
+@dataclass(frozen=True, slots=True)
+class NewObject:
+    """One STIX object to be added.
+
+    version: its `modified`, else its `created`, None where it has neither. body: the object as JSON, ASCII.
+    """
+
+    stix_id: str
+    stix_type: str
+    version: datetime | None
+    spec_version: str
+    tlp: Tlp
+    held: Held
+    body: str
+    bulletin_id: int | None = None
+    subscription_id: int | None = None
+
+
+def find(session: Session, organisation_id: int) -> Collection | None:
+    """The organisation's collection, if it has one yet."""
+    return session.scalar(select(Collection).where(Collection.organisation_id == organisation_id))
+
+
+def ensure(session: Session, organisation_id: int, now: datetime) -> Collection:
+    """The organisation's collection, made at its first need."""
+    found = find(session, organisation_id)
+    if found is None:
+        found = Collection(
+            organisation_id=organisation_id, uid=str(uuid4()), identity=str(uuid4()), created_at=now, last_sequence=0
+        )
+        session.add(found)
+        session.flush()
+    return found
+
+
+def add(session: Session, collection: Collection, new: Iterable[NewObject], now: datetime) -> dict[str, int]:
+    """Add what is not there yet. Gives how many were "added", "known", "conflicting" or "foreign".
+
+    conflicting: the same id and version with another body; the first stays. foreign: another version of an object that
+    somebody else brought: only the source that brought an object may replace it, for a STIX id proves nothing.
+    """
+    session.execute(  # takes the row, so that other writers of this collection wait (see above)
+        update(Collection).where(Collection.id == collection.id).values(last_sequence=Collection.last_sequence)
+    )
+    session.refresh(collection)
+    counts: Counter[str] = Counter()
+    for item in new:
+        counts[_add_one(session, collection, item, now)] += 1
+    session.flush()
+    return dict(counts)
+
+
+def _add_one(session: Session, collection: Collection, item: NewObject, now: datetime) -> str:
+    mine = select(SharedObject).where(SharedObject.collection_id == collection.id, SharedObject.stix_id == item.stix_id)
+    before = list(session.scalars(mine.order_by(SharedObject.sequence)))
+    if item.version is None and before:
+        return "known" if any(old.body == item.body for old in before) else "conflicting"
+    version = time_text(item.version) if item.version is not None else None
+    for old in before:
+        if old.version == version:
+            return "known" if old.body == item.body else "conflicting"
+    if before and before[0].subscription_id != item.subscription_id:
+        return "foreign"
+    added = now if collection.last_added is None else max(now, collection.last_added + _TICK)
+    collection.last_sequence += 1
+    collection.last_added = added
+    session.add(
+        SharedObject(
+            organisation_id=collection.organisation_id,
+            collection_id=collection.id,
+            sequence=collection.last_sequence,
+            date_added=added,
+            stix_id=item.stix_id,
+            stix_type=item.stix_type,
+            version=version or time_text(added),
+            spec_version=item.spec_version,
+            tlp=int(item.tlp),
+            held=item.held.value,
+            bulletin_id=item.bulletin_id,
+            subscription_id=item.subscription_id,
+            body=item.body,
+        )
+    )
+    session.flush()
+    return "added"
