@@ -1,8 +1,8 @@
 """The command line of Fenghuo. The one file that sees all packages: start reading here.
 
 Exit codes: 0 done; 1 done and something to report (a rule failed, a fault found); 2 wrong use or unreadable input,
-with one clear line on standard error. Imports stand inside the commands, so that `fenghuo --help` does not wait for a compiler
-and a sensor host needs no web stack.
+with one clear line on standard error. Imports stand inside the commands, so that `fenghuo --help` does not wait for a
+compiler and a sensor host needs no web stack.
 """
 
 from __future__ import annotations

@@ -121,6 +121,14 @@ def _lose(s, side, conversation, size):
 @njit(cache=True, nogil=True, boundscheck=True)
 def _park(s, side, seq, ts_ns, frame, buf, at, end, missing):
     """Keep a segment that came before its predecessor, in order of sequence number."""
+    before = np.int32(-1)
+    after = side.park_head
+    while after >= 0 and distance(s.parks[after].seq, seq) <= 0:
+        if s.parks[after].seq == seq and s.parks[after].bytes >= end - at:
+            s.counters[0].retransmitted += 1
+            return
+        before = after
+        after = s.parks[after].next
     u = s.used[0]
     if u.free_parks == 0 or end - at > PARK_BYTES:
         s.counters[0].parks_refused += 1
@@ -136,11 +144,6 @@ def _park(s, side, seq, ts_ns, frame, buf, at, end, missing):
     kept = s.park_bytes[slot]
     for k in range(end - at):
         kept[k] = buf[at + k]
-    before = np.int32(-1)
-    after = side.park_head
-    while after >= 0 and distance(s.parks[after].seq, seq) <= 0:
-        before = after
-        after = s.parks[after].next
     p.next = after
     if before < 0:
         side.park_head = slot

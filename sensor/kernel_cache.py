@@ -1,0 +1,56 @@
+"""Where compiled kernels are kept between runs.
+
+numba notices that a function's own file has changed, but not that a file it calls into has: after an update it would run
+stale machine code. So the cache lies in a folder named after the text of all of the sensor's sources. It lies in the
+user's cache folder, for the installation may not be writable; and never in a folder others can write, for what numba
+loads from there is run.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import time
+from pathlib import Path
+
+VARIABLE = "NUMBA_CACHE_DIR"
+KEEP_DAYS = 30  # kernels of other versions are removed after that
+
+
+def sources_digest(folder: Path) -> str:
+    """16 hex digits over all Python sources below `folder`."""
+    digest = hashlib.sha256()
+    for path in sorted(folder.rglob("*.py")):
+        digest.update(path.relative_to(folder).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
+    return digest.hexdigest()[:16]
+
+
+def use_kernel_cache() -> None:
+    """Point numba at the folder for these sources; must run before numba is imported.
+
+    The variable NUMBA_CACHE_DIR, where set, names the folder in which ours is made. Where no folder can be written,
+    numba is left to its own choice.
+    """
+    digest = sources_digest(Path(__file__).parent)
+    given = os.environ.get(VARIABLE)
+    if given and Path(given).name == digest:  # inherited from a parent process of the same version
+        return
+    home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "fenghuo" / "kernels"
+    base = Path(given) if given else home
+    folder = base / digest
+    try:
+        if not folder.is_dir():
+            folder.mkdir(parents=True, mode=0o700, exist_ok=True)
+            if base == home:
+                _prune(base)
+    except OSError:
+        return
+    if os.access(folder, os.W_OK):
+        os.environ[VARIABLE] = str(folder)
+
+
+def _prune(base: Path) -> None:
+    for old in base.iterdir():
+        if old.stat().st_mtime < time.time() - KEEP_DAYS * 86_400:
+            shutil.rmtree(old, ignore_errors=True)
