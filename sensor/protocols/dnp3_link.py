@@ -31,6 +31,8 @@ MAX_FRAGMENT_OCTETS = 4096  # IEEE 1815 recommends 2048 (4.1.4.3.6); some device
 # CONTROL (9.2.4.1.3). The fourth bit is FCV in frames of a primary station and DFC in those of a secondary.
 DIR, PRM, FCB, FCV, LINK_FUNCTION = 0x80, 0x40, 0x20, 0x10, 0x0F
 
+CONFIRMED_USER_DATA, UNCONFIRMED_USER_DATA = 3, 4  # the link functions that carry user data
+
 # Transport header (8.2.2).
 FIN, FIR, SEQUENCE = 0x80, 0x40, 0x3F
 
@@ -173,8 +175,14 @@ def source(buf: Octets, at: Int) -> Int:
 
 @njit(cache=True, nogil=True, boundscheck=True)
 def transport(buf: Octets, at: Int, end: Int) -> Int:
-    """Transport header octet of the frame at `at`, or -1 when the frame carries no user data."""
-    if end - at <= HEADER_OCTETS or buf[at + 2] <= MIN_LENGTH:
+    """Transport header octet of the frame at `at`, or -1 when the frame carries no transport segment.
+
+    Only user data frames of a primary station do (9.2.4.1.3.5); octets behind the header of any other, which the
+    standard does not allow, reach no application.
+    """
+    control_octet = u8(buf, at + 3) if end - at > HEADER_OCTETS else 0
+    user_data = control_octet & LINK_FUNCTION in (CONFIRMED_USER_DATA, UNCONFIRMED_USER_DATA)
+    if not user_data or control_octet & PRM == 0 or buf[at + 2] <= MIN_LENGTH:
         return -1
     return u8(buf, at + HEADER_OCTETS)
 

@@ -56,7 +56,8 @@ class Points:
         count_all = 0
         undecoded = 0
         while end - at >= 3:
-            _, qualifier, first, count, objects, after, carried = map(int, header(self.octets, at, end, self.function))
+            found = header(self.octets, at, end, self.function)
+            faults, qualifier, first, count, objects, after, carried = map(int, found)
             group, variation, prefix = int(self.octets[at]), int(self.octets[at + 1]), qualifier >> 4 & 7
             extent = _extent(qualifier, first, count)
             self._add("dnp3.objects", f"g{group}v{variation}")
@@ -69,7 +70,7 @@ class Points:
                     self._objects(group, variation, prefix, first, count, objects, after)
                 elif 1 <= prefix <= 3:
                     self._indexes(group, variation, prefix, objects, after)
-                if objects == after == end and count == 0 and qualifier & 15 != ALL_POINTS:
+                if faults and objects == after and count == 0:
                     undecoded = end - at - 3  # the range field itself is cut, reserved or runs backwards
             at = after
         undecoded = undecoded or end - at

@@ -99,7 +99,7 @@ def header(buf: Octets, at: Int, end: Int, function: Int) -> tuple[Int, Int, Int
     elif specifier > ALL_POINTS:
         count = number(buf, at, octets)
     at += octets
-    with_objects = 1 if carries(function, group) or prefix >= 4 else 0
+    with_objects = 1 if count > 0 and (prefix >= 4 or carries(function, group)) else 0
     anomalies = 0
     if with_objects == 0:
         stop = at + count * PREFIX_OCTETS[prefix]
