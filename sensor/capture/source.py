@@ -32,6 +32,7 @@ from sensor.capture.windows import (
     StreamedWindows,
     Windows,
 )
+from sensor.text import printable
 
 # With WINDOW_BYTES this bounds a batch: columns of 28 MB, and what a decoder makes of them.
 MAX_BATCH_FRAMES = 1_000_000
@@ -79,11 +80,6 @@ class CaptureError(Exception):
         self.why = why
         self.advice = advice
         super().__init__(f"{printable(self.path)}: {why}" + (f"; {advice}" if advice else ""))
-
-
-def printable(text: str) -> str:
-    """`text` with everything escaped that a terminal could take for more than text."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape", "backslashreplace").decode() for c in text)
 
 
 class Capture(Iterator[FrameBatch]):

@@ -74,7 +74,7 @@ USER_DEFINED = (*range(65, 73), *range(100, 111))  # MAP 5.1: what they mean is 
 
 DIAGNOSTIC_RESTART = 1
 DIAGNOSTIC_FORCE_LISTEN_ONLY = 4
-DIAGNOSTIC_FIRST_COUNTER, DIAGNOSTIC_LAST_COUNTER = 11, 18
+DIAGNOSTIC_COUNTERS = range(11, 19)
 DIAGNOSTIC_NAMES = {
     0: "return_query_data",
     DIAGNOSTIC_RESTART: "restart_communications",
@@ -187,8 +187,27 @@ DEVICE_OBJECTS = {
     6: "user_application_name",
 }
 DEVICE_ID_CODES = {1: "basic", 2: "regular", 3: "extended", 4: "individual"}
-EVENT_RESTART = 0x00
-EVENT_LISTEN_ONLY = 0x04
+
+# MAP 6.10: bits of the bytes in the communication event log.
+_RECEIVED = {1: "communication_error", 4: "character_overrun", 5: "in_listen_only_mode", 6: "broadcast"}
+_SENT = {
+    0: "read_exception",
+    1: "abort_exception",
+    2: "busy_exception",
+    3: "program_nak_exception",
+    4: "write_timeout",
+    5: "in_listen_only_mode",
+}
+
+
+def comm_event(event: int) -> str:
+    """Name of one byte of the communication event log: what happened, and the bits that are set with it."""
+    if event & 0x80:
+        return " ".join(["received", *(name for bit, name in _RECEIVED.items() if event >> bit & 1)])
+    if event & 0x40:
+        return " ".join(["sent", *(name for bit, name in _SENT.items() if event >> bit & 1)])
+    return {0x00: "communication_restart", 0x04: "entered_listen_only_mode"}.get(event, f"undefined 0x{event:02x}")
+
 
 # MAP 6.1 to 6.18: the most that one request may ask for or write.
 MAX_QUANTITY = {
