@@ -37,3 +37,12 @@ def own(session: Session, actor: Actor) -> Organisation:
     if organisation is None:
         raise NotFoundError
     return organisation
+
+
+def named(session: Session, name: str | None) -> Organisation:
+    """The organisation of that name; with None the only one there is. NotFoundError otherwise."""
+    query = select(Organisation) if name is None else select(Organisation).where(Organisation.name == name)
+    found = session.scalars(query.limit(2)).all()
+    if len(found) != 1:
+        raise NotFoundError("There is no organisation %(name)s." if name else "Name the organisation.", name=name)
+    return found[0]

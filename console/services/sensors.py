@@ -13,7 +13,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session, joinedload
 
 from console.services.actor import Actor, Role, load, scoped
-from console.services.errors import InvalidError
+from console.services.errors import InvalidError, NotFoundError
 from console.store.models import Segment, Sensor, SensorEpoch, Site
 
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
@@ -85,6 +85,14 @@ def _segment(session: Session, actor: Actor, site_name: str, segment_name: str) 
         segment = Segment(organisation_id=actor.organisation_id, site=site, name=segment_name)
         session.add(segment)
     return segment
+
+
+def named(session: Session, actor: Actor, name: str) -> Sensor:
+    """The organisation's sensor of that name."""
+    sensor = session.scalar(scoped(actor, Sensor).where(Sensor.name == name))
+    if sensor is None:
+        raise NotFoundError("There is no sensor %(name)s.", name=name)
+    return sensor
 
 
 def renew_key(session: Session, actor: Actor, sensor_id: int) -> tuple[Sensor, str]:

@@ -15,7 +15,7 @@ from sqlalchemy import delete, select
 from sqlalchemy.orm import Session, joinedload
 
 from console.services.actor import Actor, Role, load, scoped
-from console.services.errors import InvalidError
+from console.services.errors import InvalidError, NotFoundError
 from console.store.models import LoginSession, Organisation, User
 
 MIN_PASSWORD, MAX_PASSWORD = 12, 128  # characters; the upper bound keeps hashing cheap
@@ -153,6 +153,16 @@ def change_password(session: Session, actor: Actor, old: str, new: str, token: s
     user.password_hash = hasher.hash(_checked(new, user.login))
     others = LoginSession.token_hash != _token_hash(token)
     session.execute(delete(LoginSession).where(LoginSession.user_id == user.id, others))
+
+
+def reset_password(session: Session, login: str, new: str) -> User:
+    """Set a password from the command line of the console's own machine; every browser of that user is logged out."""
+    user = session.scalar(select(User).where(User.login == login.strip().lower()))
+    if user is None:
+        raise NotFoundError("There is no user %(name)s.", name=login)
+    user.password_hash = hasher.hash(_checked(new, user.login))
+    session.execute(delete(LoginSession).where(LoginSession.user_id == user.id))
+    return user
 
 
 def set_locale(session: Session, actor: Actor, locale: str) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from flask import Flask, Response
-from werkzeug.middleware.proxy_fix import ProxyFix
 
 from console.services.actor import Clock, utc_now
 from console.settings import Settings, secret_key
@@ -38,8 +37,6 @@ def build_app(settings: Settings, clock: Clock | None = None) -> Flask:
         WTF_CSRF_TIME_LIMIT=None,  # the token lives as long as the login
         WTF_CSRF_SSL_STRICT=True,
     )
-    if settings.trusted_proxy:
-        app.wsgi_app = ProxyFix(app.wsgi_app)  # type: ignore[method-assign]
     app.extensions["fenghuo"] = context.Console(settings, store, clock or utc_now)
     language.init_app(app, settings)
     security.init_app(app)
