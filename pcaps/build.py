@@ -45,7 +45,7 @@ SCENARIOS: dict[str, Callable[[Lab], None]] = {
     "mixed/midstream.pcap": transport.midstream,
     "mixed/garbage_on_industrial_ports.pcap": transport.garbage_on_industrial_ports,
     "mixed/three_protocols.pcapng": transport.three_protocols,
-    "mixed/three_protocols.pcap.gz": transport.three_protocols,
+    "mixed/three_protocols_gzip.pcap.gz": transport.three_protocols,
 }
 
 
