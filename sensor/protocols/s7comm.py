@@ -1,8 +1,8 @@
 """S7comm (protocol id 0x32): the communication of SIMATIC S7-300/400 and, where it is allowed, S7-1200/1500 CPUs.
 
 A PDU is a header of 10 octets (12 in acknowledgements), parameters, data. No public standard exists: s7comm_tables.py
-names the sources. This file holds the compiled reading and the header and jobs at full depth; variables are in
-s7comm_items.py, user data in s7comm_userdata.py.
+names the sources. This file holds the compiled reading and, at full depth, header and jobs; variables are in
+s7comm_items.py, blocks and PI services in s7comm_blocks.py, user data in s7comm_userdata.py.
 
 Not decoded: S7comm-plus (protocol id 0x72; see `is_s7comm`), the contents of blocks and of data record routing. User
 data that spans several PDUs is decoded as far as each PDU goes alone.
@@ -23,11 +23,27 @@ How the PDU record is filled (the rest is as sensor/decode/pdu.py says):
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numba import njit
 
-from sensor.decode.pdu import NO_VALUE, Anomaly, Kind, Protocol, hash_bytes, mix, u16be
+from sensor.decode.pdu import ABSENT, NO_VALUE, PDU, Anomaly, Kind, Protocol, clear, hash_bytes, mix, u16be
+from sensor.operations import Verb
 from sensor.protocols import s7comm_tables as t
+from sensor.protocols.s7comm_blocks import describe_pi_service, describe_transfer_answer, describe_transfer_job
+from sensor.protocols.s7comm_errors import ERROR_CLASSES, ERRORS
+from sensor.protocols.s7comm_items import (
+    Item,
+    Octets,
+    data_items,
+    describe,
+    describe_data,
+    printable,
+    return_name,
+    specifications,
+)
+from sensor.protocols.s7comm_userdata import describe_userdata
 
 PROTOCOL_ID = 0x32
 HEADER, ACK_HEADER = 10, 12
@@ -447,3 +463,137 @@ def read(buf, at, end, seed, pdu):
     else:
         pdu.kind = UNSOLICITED
         pdu.anomalies |= UNKNOWN_FUNCTION
+
+
+def explain(pdu: bytes, kind: Kind, request: bytes | None = None) -> dict[str, Any]:
+    """Every field of one S7comm PDU; the keys are S7COMM in sensor/schema.py. Never raises.
+
+    pdu: from the protocol id. request: the PDU of the matched request, which types the values of a read and names the
+    variables of both; without it values are shown as their transport size has them. Passwords are never in the result.
+    """
+    out: dict[str, Any] = {}
+    octets = Octets(pdu)
+    octets.take(1)
+    rosctr = octets.number()
+    out["s7comm.rosctr"] = rosctr
+    out["s7comm.rosctr_name"] = t.ROSCTR.get(rosctr, "unknown")
+    if redundancy := octets.number(2):
+        out["s7comm.redundancy_id"] = redundancy
+    out["s7comm.pdu_reference"] = octets.number(2)
+    out["s7comm.parameter_length"] = octets.number(2)
+    out["s7comm.data_length"] = octets.number(2)
+    verb = Verb.UNKNOWN
+    if rosctr in (t.ACK, t.ACK_DATA):
+        _error(octets, out)
+        verb = _verb_of(request)
+    parameters = Octets(octets.take(out["s7comm.parameter_length"]))
+    data = Octets(octets.take(out["s7comm.data_length"]))
+    if rosctr == t.USERDATA:
+        verb = describe_userdata(parameters, data, request, out)
+    elif rosctr in (t.JOB, t.ACK_DATA) and parameters.left:
+        function = parameters.number()
+        name, verb = t.FUNCTIONS.get(function, ("unknown", Verb.UNKNOWN))
+        out["s7comm.function"] = function
+        out["s7comm.function_name"] = name
+        if rosctr == t.JOB:
+            verb = _describe_job(function, parameters, data, out) or verb
+        else:
+            _describe_answer(function, parameters, data, request, out)
+            verb = _verb_of(request) if request else verb
+    out["event.action"] = verb.value
+    found = _anomalies(pdu)
+    if octets.short or parameters.short or data.short:
+        found |= Anomaly.LENGTH
+    if found:
+        out["anomalies"] = [flag.name.lower() for flag in Anomaly if flag in found and flag.name]
+    return out
+
+
+def _anomalies(pdu: bytes) -> Anomaly:
+    """What `read` finds wrong with the PDU, so that a row and its explanation agree."""
+    row = np.zeros(1, dtype=PDU)[0]
+    clear(row)
+    read(np.frombuffer(pdu, dtype=np.uint8), 0, len(pdu), np.uint64(0), row)
+    return Anomaly(int(row.anomalies))
+
+
+def _error(octets: Octets, out: dict[str, Any]) -> None:
+    error_class, code = octets.number(), octets.number()
+    out["s7comm.error_class"] = error_class
+    out["s7comm.error_class_name"] = ERROR_CLASSES.get(error_class, "unknown")
+    out["s7comm.error_code"] = code
+    out["s7comm.error_number"] = error_class << 8 | code
+    out["s7comm.error_name"] = ERRORS.get(error_class << 8 | code, "unknown")
+
+
+def _verb_of(request: bytes | None) -> Verb:
+    """What the request of an acknowledgement asked for; an acknowledgement may not say it itself."""
+    if request is None or len(request) <= HEADER or request[1] != t.JOB:
+        return Verb.UNKNOWN
+    verb = t.VERBS.get((request[HEADER], ABSENT), Verb.UNKNOWN)
+    if request[HEADER] == t.PI_SERVICE:
+        verb = describe_pi_service(Octets(request[HEADER + 1 :]), {})
+    return verb
+
+
+def _describe_job(function: int, parameters: Octets, data: Octets, out: dict[str, Any]) -> Verb | None:
+    """Parameters (after the function code) and data of a job. Gives a verb where the table's is too coarse."""
+    if function in (t.READ_VARIABLE, t.WRITE_VARIABLE):
+        count = parameters.number()
+        out["s7comm.item_count"] = count
+        items = specifications(parameters, count)
+        describe(items, out)
+        if function == t.WRITE_VARIABLE:
+            describe_data(data_items(data, count, answers=False), items, out)
+    elif function == t.SETUP_COMMUNICATION:
+        _setup(parameters, out)
+    elif t.REQUEST_DOWNLOAD <= function <= t.END_UPLOAD:
+        describe_transfer_job(function, parameters, out)
+    elif function == t.PI_SERVICE:
+        return describe_pi_service(parameters, out)
+    elif function == t.PLC_STOP:
+        parameters.take(5)
+        out["s7comm.service"] = printable(parameters.take(parameters.number()))
+    return None
+
+
+def _describe_answer(
+    function: int, parameters: Octets, data: Octets, request: bytes | None, out: dict[str, Any]
+) -> None:
+    """Parameters (after the function code) and data of an acknowledgement with data."""
+    if function in (t.READ_VARIABLE, t.WRITE_VARIABLE):
+        count = parameters.number()
+        out["s7comm.item_count"] = count
+        asked = _asked(function, request)
+        if asked:
+            describe(asked, out)
+        if function == t.READ_VARIABLE:
+            found = data_items(data, count, answers=True)
+            describe_data(found, asked, out)
+        else:
+            codes = list(data.take(count))
+            out["s7comm.return_codes"] = codes
+            out["s7comm.return_names"] = [return_name(code) for code in codes]
+    elif function == t.SETUP_COMMUNICATION:
+        _setup(parameters, out)
+    elif t.REQUEST_DOWNLOAD <= function <= t.END_UPLOAD:
+        describe_transfer_answer(function, parameters, data, out)
+    elif function == t.PI_SERVICE and parameters.left:
+        out["s7comm.function_status"] = parameters.number()
+
+
+def _setup(parameters: Octets, out: dict[str, Any]) -> None:
+    if parameters.left:
+        parameters.take(1)
+        out["s7comm.max_amq_calling"] = parameters.number(2)
+        out["s7comm.max_amq_called"] = parameters.number(2)
+        out["s7comm.pdu_length"] = parameters.number(2)
+
+
+def _asked(function: int, request: bytes | None) -> list[Item]:
+    """The variables that the request of an acknowledged read or write named."""
+    if request is None or len(request) < HEADER + 2 or request[1] != t.JOB or request[HEADER] != function:
+        return []
+    return specifications(
+        Octets(request[HEADER + 2 : HEADER + int.from_bytes(request[6:8], "big")]), request[HEADER + 1]
+    )
