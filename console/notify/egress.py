@@ -41,7 +41,10 @@ def resolve(host: str, port: int, *, allow_private: bool) -> str:
 
     A name with any forbidden address is refused altogether: its owner would choose the order.
     """
-    answers = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    try:
+        answers = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except UnicodeError as error:  # a label that no name server could hold
+        raise OSError(f"{host} is not a name") from error
     addresses = [ipaddress.ip_address(str(answer[4][0]).partition("%")[0]) for answer in answers]
     if not addresses:
         raise OSError(f"{host} has no address")

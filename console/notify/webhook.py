@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
+import re
 import secrets
 import socket
 import time
@@ -28,6 +29,7 @@ from console.notify.egress import ForbiddenAddressError, resolve
 
 ANSWER_LIMIT_BYTES = 64 * 1024  # read and hashed; more says nothing about delivery
 URL_LIMIT = 2000  # characters
+HOST = re.compile(r"[A-Za-z0-9_.-]{1,253}")
 MAY_PASS = {408, 409, 423, 425, 429}  # client errors that a later attempt can overcome; 5xx as well
 
 
@@ -68,7 +70,9 @@ class WebhookChannel:
             url = httpx.URL(text)
         except (httpx.InvalidURL, UnicodeError):
             raise DestinationError("url", "This is not a web address.") from None
-        if len(text) > URL_LIMIT or url.scheme not in allowed or not url.host:
+        host = url.raw_host.decode("ascii")
+        named = HOST.fullmatch(host) or ":" in host  # an IPv6 address was parsed already
+        if len(text) > URL_LIMIT or url.scheme not in allowed or not named or not 0 < (url.port or 443) <= 65535:
             raise DestinationError("url", "A webhook's address begins with https:// and names a host.")
         if url.userinfo:
             raise DestinationError("url", "A webhook's address carries no user name or password.")
@@ -98,7 +102,7 @@ class WebhookChannel:
 
     def _post(self, url: httpx.URL, message: Message, cutoff: Cutoff) -> DeliveryResult:
         port = url.port or (443 if url.scheme == "https" else 80)
-        address = resolve(url.host, port, allow_private=self._settings.allow_private)
+        address = resolve(url.raw_host.decode("ascii"), port, allow_private=self._settings.allow_private)
         body = json.dumps(dict(message.data), ensure_ascii=True, sort_keys=True, separators=(",", ":")).encode()
         headers = {
             "Host": url.netloc.decode("ascii"),
@@ -122,7 +126,7 @@ class WebhookChannel:
                 url.copy_with(host=address),
                 content=body,
                 headers=headers,
-                extensions={"sni_hostname": url.host, "trace": watch},
+                extensions={"sni_hostname": url.raw_host.decode("ascii"), "trace": watch},
             ) as response,
         ):
             return _judge(response, self._clock())
