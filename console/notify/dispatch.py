@@ -181,7 +181,7 @@ class Dispatcher:
         while any(self._busy.values()):
             time.sleep(0.005)
 
-    def stop(self, patience_s: float = 10.0) -> None:
+    def stop(self, patience_s: float = 5.0) -> None:
         """Begin no more attempts, wait for those that run, give the lease back.
 
         An attempt that outlasts the patience is left behind like one of a dead worker: the next one repeats it under
