@@ -100,10 +100,9 @@ def data(buf, at, end):
         return 0, end, 1
     code = np.int64(buf[at + 5]) & 0xF0
     start = min(at + 5 + np.int64(buf[at + 4]), end)
-    eot = 1
     if code == DT and end - at >= SMALLEST:
-        eot = np.int64(buf[at + 6]) >> 7
-    return code, start, eot
+        return code, start, np.int64(buf[at + 6]) >> 7
+    return code, start, 1
 
 
 def explain(tpkt: bytes) -> dict[str, Any]:

@@ -1,8 +1,8 @@
 """S7comm (protocol id 0x32): the communication of SIMATIC S7-300/400 and, where it is allowed, S7-1200/1500 CPUs.
 
 A PDU is a header of 10 octets (12 in acknowledgements), parameters, data. No public standard exists: s7comm_tables.py
-names the sources. This file holds the compiled reading and, at full depth, header and jobs; variables are in
-s7comm_items.py, blocks and PI services in s7comm_blocks.py, user data in s7comm_userdata.py.
+names the sources. This file holds the compiled reading (with s7comm_walk.py) and `explain`, whose parts are
+s7comm_jobs.py (jobs, acknowledgements), s7comm_userdata.py, s7comm_items.py (variables) and s7comm_blocks.py (blocks).
 
 Not decoded: S7comm-plus (protocol id 0x72; see `is_s7comm`), the contents of blocks and of data record routing. User
 data that spans several PDUs is decoded as far as each PDU goes alone.
@@ -14,7 +14,7 @@ How the PDU record is filled (the rest is as sensor/decode/pdu.py says):
 - status: of acknowledgements error class << 8 | error code, of user data responses the error number of the parameters;
   0 where nothing is wrong. A read or write of which no item succeeded is refused, with the first item's return code.
 - object: the first item as `area << 48 | DB number << 32 | bit address` (element number for timers and counters). Other
-  syntaxes set bit 56: `(0x100 | syntax) << 48 | ...`; see `_object`. ABSENT where a request addresses no variable.
+  syntaxes set bit 56: `(0x100 | syntax) << 48 | ...`; see s7comm_walk.py. ABSENT where a request addresses no variable.
 - quantity: the item count of reads, writes, subscriptions and of variable status, modify and force.
 - value: the first value written or read, as unsigned raw bits, where it is one, two or four octets long.
 - detail: of requests, everything that tells two behaviours apart and is neither a reference nor a value nor a password;
@@ -28,22 +28,13 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from sensor.decode.pdu import ABSENT, NO_VALUE, PDU, Anomaly, Kind, Protocol, clear, hash_bytes, mix, u16be
+from sensor.decode.pdu import PDU, Anomaly, Kind, Protocol, clear, hash_bytes, mix, u16be
 from sensor.operations import Verb
 from sensor.protocols import s7comm_tables as t
-from sensor.protocols.s7comm_blocks import describe_pi_service, describe_transfer_answer, describe_transfer_job
-from sensor.protocols.s7comm_errors import ERROR_CLASSES, ERRORS
-from sensor.protocols.s7comm_items import (
-    Item,
-    Octets,
-    data_items,
-    describe,
-    describe_data,
-    printable,
-    return_name,
-    specifications,
-)
+from sensor.protocols.s7comm_items import Octets
+from sensor.protocols.s7comm_jobs import describe_answer, describe_error, describe_job, verb_of
 from sensor.protocols.s7comm_userdata import describe_userdata
+from sensor.protocols.s7comm_walk import data_items, octets_of, specifications
 
 PROTOCOL_ID = 0x32
 HEADER, ACK_HEADER = 10, 12
@@ -59,13 +50,11 @@ for _group, _codes in t.SUBFUNCTIONS.items():
     KNOWN_SUBFUNCTION[[_group << 8 | _code for _code in _codes]] = True
 KNOWN_SUBFUNCTION[t.PBC << 8 : (t.PBC + 1) << 8] = True  # its sub-function octet says nothing that sources agree on
 
-# Area of a status item (high half octet) and of a symbolic address (from 0x50) as S7ANY area; 0: none.
+# Area of a status item, by its high half octet, as S7ANY area; 0: none.
 STATUS_AREA = np.zeros(16, dtype=np.int64)
 STATUS_AREA[list(t.STATUS_AREAS)] = list(t.STATUS_AREAS.values())
-SYMBOLIC_AREA = np.zeros(256, dtype=np.int64)
-SYMBOLIC_AREA[list(t.SYMBOLIC_AREAS)] = list(t.SYMBOLIC_AREAS.values())
 
-# Plain integers: compiled code reads no attribute of a module.
+# Plain integers: compiled code freezes what this module holds, not what another does.
 JOB, ACK, ACK_DATA, USERDATA = t.JOB, t.ACK, t.ACK_DATA, t.USERDATA
 READ_VARIABLE, WRITE_VARIABLE, SETUP_COMMUNICATION = t.READ_VARIABLE, t.WRITE_VARIABLE, t.SETUP_COMMUNICATION
 REQUEST_DOWNLOAD, START_UPLOAD, PI_SERVICE, PLC_STOP = t.REQUEST_DOWNLOAD, t.START_UPLOAD, t.PI_SERVICE, t.PLC_STOP
@@ -76,135 +65,13 @@ DISABLE_JOB, REPLACE_JOB, UNSUBSCRIBE, READ_RECORD = t.DISABLE_JOB, t.REPLACE_JO
 READ_SZL, DIAGNOSTIC_MESSAGE, SCAN_INDICATION, AR_SEND = t.READ_SZL, t.DIAGNOSTIC_MESSAGE, t.SCAN_INDICATION, t.AR_SEND
 ALARM_LOCKED, ALARM_UNLOCKED, DELETE_JOB = t.ALARM_LOCKED, t.ALARM_UNLOCKED, t.DELETE_JOB
 NC_REQUEST_DOWNLOAD, NC_START_UPLOAD = t.NC_REQUEST_DOWNLOAD, t.NC_START_UPLOAD
-SPECIFICATION, S7ANY, R_ID, DB_READ, SYMBOLIC_1200 = t.SPECIFICATION, t.S7ANY, t.R_ID, t.DB_READ, t.SYMBOLIC_1200
-NCK, NCK_INCH, DRIVE_ES, SYMBOLIC_DB, DATA_BLOCK = t.NCK, t.NCK_INCH, t.DRIVE_ES, t.SYMBOLIC_DB, t.DATA_BLOCK
-DATA_BIT, DATA_BYTE, DATA_INTEGER = t.DATA_BIT, t.DATA_BYTE, t.DATA_INTEGER
-DATA_NCK_1, DATA_NCK_2 = t.DATA_NCK_1, t.DATA_NCK_2
-ITEM_OK = t.ITEM_OK
+R_ID, ITEM_OK = t.R_ID, t.ITEM_OK
 
 
 @njit(cache=True, nogil=True, boundscheck=True)
 def is_s7comm(buf, at, end):
     """Whether the user data of a TSDU is S7comm; protocol id 0x72 (S7comm-plus) and everything else is not."""
     return end - at >= HEADER and buf[at] == PROTOCOL_ID and 1 <= buf[at + 1] <= 7
-
-
-@njit(cache=True, nogil=True, boundscheck=True)
-def _u24be(buf, at):
-    return (u16be(buf, at) << 8) | np.int64(buf[at + 2])
-
-
-@njit(cache=True, nogil=True, boundscheck=True)
-def _u32be(buf, at):
-    return (u16be(buf, at) << 16) | u16be(buf, at + 2)
-
-
-@njit(cache=True, nogil=True, boundscheck=True)
-def _object(buf, at, end):
-    """The variable specification in buf[at:end] packed into one number, -1 where it is too short for its syntax.
-
-    NCK: module, column, line beside the area and unit; DriveES: parameter number and index; both and every unknown
-    syntax under (0x100 | syntax) << 48. A symbolic address gives its area or DB; which symbol it means is in `detail`.
-    """
-    if end - at < 3:
-        return np.int64(-1)
-    syntax, size = np.int64(buf[at + 2]), end - at
-    if syntax == S7ANY and size >= 12:
-        return (np.int64(buf[at + 8]) << 48) | (u16be(buf, at + 6) << 32) | _u24be(buf, at + 9)
-    if syntax == DB_READ and size >= 9:
-        return (np.int64(DATA_BLOCK) << 48) | (u16be(buf, at + 5) << 32) | (u16be(buf, at + 7) << 3)
-    if syntax == SYMBOLIC_1200 and size >= 8:
-        if u16be(buf, at + 4) == SYMBOLIC_DB:
-            return (np.int64(DATA_BLOCK) << 48) | (u16be(buf, at + 6) << 32)
-        return SYMBOLIC_AREA[buf[at + 7]] << 48
-    if NCK <= syntax <= NCK_INCH and size >= 10:
-        place = (np.int64(buf[at + 3]) << 40) | (np.int64(buf[at + 8]) << 32)
-        return ((0x100 | syntax) << 48) | place | (u16be(buf, at + 4) << 16) | u16be(buf, at + 6)
-    if syntax == DRIVE_ES and size >= 12:
-        return ((0x100 | syntax) << 48) | (u16be(buf, at + 8) << 16) | u16be(buf, at + 10)
-    return (0x100 | syntax) << 48
-
-
-@njit(cache=True, nogil=True, boundscheck=True)
-def _specifications(buf, at, end, count, pdu):
-    """Walk `count` variable specifications, fill object and quantity, give where they end.
-
-    An odd specification is followed by a fill octet, unless it is the last. Every step consumes or ends the walk.
-    """
-    pdu.quantity = count
-    if count == 0:
-        pdu.anomalies |= ILLEGAL
-    for i in range(count):
-        if end - at < 3:
-            pdu.anomalies |= LENGTH
-            return end
-        if buf[at] != SPECIFICATION:
-            pdu.anomalies |= ILLEGAL
-        size = 2 + np.int64(buf[at + 1])
-        if size > end - at:
-            pdu.anomalies |= LENGTH
-            size = end - at
-        if i == 0:
-            pdu.object = _object(buf, at, at + size)
-        at += size
-        if size % 2 and i < count - 1:
-            at += 1
-    return min(at, end)
-
-
-@njit(cache=True, nogil=True, boundscheck=True)
-def _number(buf, at, octets):
-    """One, two or four octets as an unsigned number; NO_VALUE for any other count."""
-    if octets == 1:
-        return np.int64(buf[at])
-    if octets == 2:
-        return u16be(buf, at)
-    if octets == 4:
-        return _u32be(buf, at)
-    return np.int64(NO_VALUE)
-
-
-@njit(cache=True, nogil=True, boundscheck=True)
-def _octets(size, length):
-    """Octets that a data item of this transport size and length occupies, without its fill octet."""
-    if size in (DATA_BIT, DATA_BYTE, DATA_INTEGER):
-        return (length + 7) >> 3
-    return length
-
-
-@njit(cache=True, nogil=True, boundscheck=True)
-def _data_items(buf, at, end, count, answers, fill_last, pdu):
-    """Walk `count` data items: return code, transport size, length, octets, fill octet after an odd one.
-
-    answers: 1 where the return code says whether octets follow. fill_last: 1 where the last has its fill octet too.
-    Fills value. Gives (return code of the first item or -1, items that succeeded).
-    """
-    first, good = np.int64(-1), 0
-    for i in range(count):
-        if end - at < 4:
-            pdu.anomalies |= LENGTH
-            return first, good
-        code, size = np.int64(buf[at]), np.int64(buf[at + 1])
-        octets = _octets(size, u16be(buf, at + 2))
-        if i == 0:
-            first = code
-            if size in (DATA_NCK_1, DATA_NCK_2):  # variable specifications follow, no items
-                return first, count
-        at += 4
-        if answers and code != ITEM_OK:
-            continue
-        good += 1
-        if octets > end - at:
-            pdu.anomalies |= LENGTH
-            return first, good
-        if i == 0:
-            pdu.value = _number(buf, at, octets)
-        at += octets
-        if octets % 2 and (fill_last or i < count - 1):
-            at += 1
-    if good == count and end - at > 1:  # one octet of fill after the last is usual and harmless
-        pdu.anomalies |= LENGTH
-    return first, good
 
 
 @njit(cache=True, nogil=True, boundscheck=True)
@@ -257,11 +124,11 @@ def _job(buf, at, middle, end, seed, pdu):
             pdu.anomalies |= LENGTH
             return
         count = np.int64(buf[at + 1])
-        if _specifications(buf, at + 2, middle, count, pdu) != middle:
+        if specifications(buf, at + 2, middle, count, pdu) != middle:
             pdu.anomalies |= LENGTH
         pdu.detail = hash_bytes(seed, buf, at + 1, middle)
         if function == WRITE_VARIABLE:
-            _data_items(buf, middle, end, count, 0, 0, pdu)
+            data_items(buf, middle, end, count, 0, 0, pdu)
     elif function == SETUP_COMMUNICATION:
         if middle - at != 8:
             pdu.anomalies |= LENGTH
@@ -288,7 +155,7 @@ def _acknowledgement(buf, at, middle, end, pdu):
     count = np.int64(buf[at + 1])
     first, good = np.int64(-1), 0
     if function == READ_VARIABLE:
-        first, good = _data_items(buf, middle, end, count, 1, 0, pdu)
+        first, good = data_items(buf, middle, end, count, 1, 0, pdu)
     else:
         if end - middle < count:
             pdu.anomalies |= LENGTH
@@ -342,7 +209,7 @@ def _programmer_request(buf, at, end, seed, pdu):
                 place |= np.int64(buf[at + 1]) & 7
         pdu.object = (area << 48) | (u16be(buf, at + 2) << 32) | place
     if code != VARIABLE_STATUS:
-        _data_items(buf, values, stop, count, 0, 1, pdu)
+        data_items(buf, values, stop, count, 0, 1, pdu)
 
 
 @njit(cache=True, nogil=True, boundscheck=True)
@@ -358,7 +225,7 @@ def _userdata_request(buf, at, end, seed, pdu):
         if items > end:
             pdu.anomalies |= LENGTH
             return
-        _specifications(buf, items, end, np.int64(buf[at + 1]), pdu)
+        specifications(buf, items, end, np.int64(buf[at + 1]), pdu)
         pdu.detail = hash_bytes(seed, buf, at, end)
     elif group == CPU and code == READ_SZL:
         pdu.detail = hash_bytes(seed, buf, at, min(at + 4, end))  # id and index; a follow-up request has neither
@@ -409,7 +276,7 @@ def _userdata(buf, at, middle, end, seed, pdu):
     payload = end
     if end - middle >= 4:
         payload = middle + 4
-        if _octets(np.int64(buf[middle + 1]), u16be(buf, middle + 2)) != end - payload:
+        if octets_of(np.int64(buf[middle + 1]), u16be(buf, middle + 2)) != end - payload:
             pdu.anomalies |= LENGTH
     elif end != middle:
         pdu.anomalies |= LENGTH
@@ -484,8 +351,8 @@ def explain(pdu: bytes, kind: Kind, request: bytes | None = None) -> dict[str, A
     out["s7comm.data_length"] = octets.number(2)
     verb = Verb.UNKNOWN
     if rosctr in (t.ACK, t.ACK_DATA):
-        _error(octets, out)
-        verb = _verb_of(request)
+        describe_error(octets, out)
+        verb = verb_of(request)
     parameters = Octets(octets.take(out["s7comm.parameter_length"]))
     data = Octets(octets.take(out["s7comm.data_length"]))
     if rosctr == t.USERDATA:
@@ -496,10 +363,10 @@ def explain(pdu: bytes, kind: Kind, request: bytes | None = None) -> dict[str, A
         out["s7comm.function"] = function
         out["s7comm.function_name"] = name
         if rosctr == t.JOB:
-            verb = _describe_job(function, parameters, data, out) or verb
+            verb = describe_job(function, parameters, data, out) or verb
         else:
-            _describe_answer(function, parameters, data, request, out)
-            verb = _verb_of(request) if request else verb
+            describe_answer(function, parameters, data, request, out)
+            verb = verb_of(request) if request else verb
     out["event.action"] = verb.value
     found = _anomalies(pdu)
     if octets.short or parameters.short or data.short:
@@ -515,85 +382,3 @@ def _anomalies(pdu: bytes) -> Anomaly:
     clear(row)
     read(np.frombuffer(pdu, dtype=np.uint8), 0, len(pdu), np.uint64(0), row)
     return Anomaly(int(row.anomalies))
-
-
-def _error(octets: Octets, out: dict[str, Any]) -> None:
-    error_class, code = octets.number(), octets.number()
-    out["s7comm.error_class"] = error_class
-    out["s7comm.error_class_name"] = ERROR_CLASSES.get(error_class, "unknown")
-    out["s7comm.error_code"] = code
-    out["s7comm.error_number"] = error_class << 8 | code
-    out["s7comm.error_name"] = ERRORS.get(error_class << 8 | code, "unknown")
-
-
-def _verb_of(request: bytes | None) -> Verb:
-    """What the request of an acknowledgement asked for; an acknowledgement may not say it itself."""
-    if request is None or len(request) <= HEADER or request[1] != t.JOB:
-        return Verb.UNKNOWN
-    verb = t.VERBS.get((request[HEADER], ABSENT), Verb.UNKNOWN)
-    if request[HEADER] == t.PI_SERVICE:
-        verb = describe_pi_service(Octets(request[HEADER + 1 :]), {})
-    return verb
-
-
-def _describe_job(function: int, parameters: Octets, data: Octets, out: dict[str, Any]) -> Verb | None:
-    """Parameters (after the function code) and data of a job. Gives a verb where the table's is too coarse."""
-    if function in (t.READ_VARIABLE, t.WRITE_VARIABLE):
-        count = parameters.number()
-        out["s7comm.item_count"] = count
-        items = specifications(parameters, count)
-        describe(items, out)
-        if function == t.WRITE_VARIABLE:
-            describe_data(data_items(data, count, answers=False), items, out)
-    elif function == t.SETUP_COMMUNICATION:
-        _setup(parameters, out)
-    elif t.REQUEST_DOWNLOAD <= function <= t.END_UPLOAD:
-        describe_transfer_job(function, parameters, out)
-    elif function == t.PI_SERVICE:
-        return describe_pi_service(parameters, out)
-    elif function == t.PLC_STOP:
-        parameters.take(5)
-        out["s7comm.service"] = printable(parameters.take(parameters.number()))
-    return None
-
-
-def _describe_answer(
-    function: int, parameters: Octets, data: Octets, request: bytes | None, out: dict[str, Any]
-) -> None:
-    """Parameters (after the function code) and data of an acknowledgement with data."""
-    if function in (t.READ_VARIABLE, t.WRITE_VARIABLE):
-        count = parameters.number()
-        out["s7comm.item_count"] = count
-        asked = _asked(function, request)
-        if asked:
-            describe(asked, out)
-        if function == t.READ_VARIABLE:
-            found = data_items(data, count, answers=True)
-            describe_data(found, asked, out)
-        else:
-            codes = list(data.take(count))
-            out["s7comm.return_codes"] = codes
-            out["s7comm.return_names"] = [return_name(code) for code in codes]
-    elif function == t.SETUP_COMMUNICATION:
-        _setup(parameters, out)
-    elif t.REQUEST_DOWNLOAD <= function <= t.END_UPLOAD:
-        describe_transfer_answer(function, parameters, data, out)
-    elif function == t.PI_SERVICE and parameters.left:
-        out["s7comm.function_status"] = parameters.number()
-
-
-def _setup(parameters: Octets, out: dict[str, Any]) -> None:
-    if parameters.left:
-        parameters.take(1)
-        out["s7comm.max_amq_calling"] = parameters.number(2)
-        out["s7comm.max_amq_called"] = parameters.number(2)
-        out["s7comm.pdu_length"] = parameters.number(2)
-
-
-def _asked(function: int, request: bytes | None) -> list[Item]:
-    """The variables that the request of an acknowledged read or write named."""
-    if request is None or len(request) < HEADER + 2 or request[1] != t.JOB or request[HEADER] != function:
-        return []
-    return specifications(
-        Octets(request[HEADER + 2 : HEADER + int.from_bytes(request[6:8], "big")]), request[HEADER + 1]
-    )

@@ -51,14 +51,14 @@ def printable(octets: bytes) -> str:
 class Item:
     """One variable specification.
 
-    address: as printed; syntax: its id; area: S7ANY area code or -1; db: data block number or -1.
+    address: as printed; syntax: its id; area: S7ANY area code or -1; dbs: numbers of the data blocks it reaches into.
     size: transport size of its elements, 0 where the syntax has none; count: of elements.
     """
 
     address: str
     syntax: int
     area: int = -1
-    db: int = -1
+    dbs: tuple[int, ...] = ()
     size: int = 0
     count: int = 0
 
@@ -113,23 +113,23 @@ def _syntax(syntax: int, body: Octets) -> Item:
 def _s7any(body: Octets) -> Item:
     size, count, db, area, bits = body.number(), body.number(2), body.number(2), body.number(), body.number(3)
     if area == t.RECORD:  # the fields change their meaning: length, index, diagnostic address
-        return Item(f"RECORD {bits} INDEX {db} LENGTH {count}", t.S7ANY, area, -1, size, count)
+        return Item(f"RECORD {bits} INDEX {db} LENGTH {count}", t.S7ANY, area, (), size, count)
     type_name = t.TRANSPORT_SIZES.get(size, f"TYPE_0x{size:02X}")
     has_db = area in (t.DATA_BLOCK, t.INSTANCE_DB)
-    return Item(area_address(area, db, bits, type_name, count), t.S7ANY, area, db if has_db else -1, size, count)
+    return Item(area_address(area, db, bits, type_name, count), t.S7ANY, area, (db,) if has_db else (), size, count)
 
 
 def _db_read(body: Octets) -> Item:
     """Several areas of data blocks at once, S7-400 only: count, then length, DB number and start octet of each."""
-    areas, first_db = [], -1
-    for i in range(body.number()):
+    areas, dbs = [], []
+    for _ in range(body.number()):
         if body.left < 5:
             body.short = True
             break
         length, db, start = body.number(), body.number(2), body.number(2)
-        first_db = db if i == 0 else first_db
+        dbs.append(db)
         areas.append(area_address(t.DATA_BLOCK, db, start << 3, "BYTE", length))
-    return Item(" + ".join(areas), t.DB_READ, t.DATA_BLOCK, first_db, t.BYTE, 0)
+    return Item(" + ".join(areas), t.DB_READ, t.DATA_BLOCK, tuple(dbs), t.BYTE)
 
 
 def _symbolic(body: Octets) -> Item:
@@ -141,11 +141,16 @@ def _symbolic(body: Octets) -> Item:
         part = body.number(4)
         parts.append(f"{t.SYMBOLIC_PARTS.get(part >> 28, f'PART{part >> 28}')} {part & 0x0FFFFFFF}")
     if root == t.SYMBOLIC_DB:
-        area, db, name = t.DATA_BLOCK, place, f"DB{place}"
+        area, name = t.DATA_BLOCK, f"DB{place}"
     else:
-        area, db = t.SYMBOLIC_AREAS.get(place, -1) if root == 0 else -1, -1
+        area = t.SYMBOLIC_AREAS.get(place, -1) if root == 0 else -1
         name = t.AREAS[area] if area >= 0 else f"ROOT 0x{root:04X}/0x{place:04X}"
-    return Item(" ".join([name, "SYMBOL", f"0x{checksum:08X}", *parts]), t.SYMBOLIC_1200, area, db)
+    return Item(
+        " ".join([name, "SYMBOL", f"0x{checksum:08X}", *parts]),
+        t.SYMBOLIC_1200,
+        area,
+        (place,) if area == t.DATA_BLOCK else (),
+    )
 
 
 def specifications(octets: Octets, count: int) -> list[Item]:
@@ -176,7 +181,7 @@ def status_item(octets: Octets) -> Item:
         type_name = t.STATUS_TYPES.get(element) or f"TYPE_0x{element:X}"
         address = area_address(area, db, start << 3, type_name, factor)
     size = {0: t.BIT, 1: t.BYTE, 2: t.WORD, 3: t.DWORD}.get(element, 0)
-    return Item(address, t.S7ANY, area, db if has_db else -1, size, 1 if element == 0 else factor)
+    return Item(address, t.S7ANY, area, (db,) if has_db else (), size, 1 if element == 0 else factor)
 
 
 def describe(items: list[Item], out: dict[str, Any]) -> None:
@@ -184,9 +189,10 @@ def describe(items: list[Item], out: dict[str, Any]) -> None:
     out["s7comm.items"] = [item.address for item in items]
     syntaxes = sorted({item.syntax for item in items})
     out["s7comm.item_syntaxes"] = [t.SYNTAX_IDS.get(s, f"0x{s:02X}") for s in syntaxes]
-    areas = sorted({item.area for item in items if item.area >= 0})
-    out["s7comm.areas"] = [t.AREAS.get(area, f"0x{area:02X}") for area in areas]
-    out["s7comm.db_numbers"] = sorted({item.db for item in items if item.db >= 0})
+    if areas := sorted({item.area for item in items if item.area >= 0}):
+        out["s7comm.areas"] = [t.AREAS.get(area, f"0x{area:02X}") for area in areas]
+    if dbs := sorted({db for item in items for db in item.dbs}):
+        out["s7comm.db_numbers"] = dbs
 
 
 @dataclass(frozen=True, slots=True)

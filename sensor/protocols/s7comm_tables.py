@@ -246,7 +246,7 @@ DATA_SIZES = {
 }
 BIT_COUNTED = frozenset({DATA_BIT, DATA_BYTE, DATA_INTEGER})
 
-ITEM_OK = 0xFF
+ITEM_OK, NO_OBJECT = 0xFF, 0x0A  # the latter with length 0 in user data: there is no data
 RETURN_CODES = {
     0x00: "reserved",
     0x01: "hardware_fault",
@@ -254,7 +254,7 @@ RETURN_CODES = {
     0x05: "address_out_of_range",
     0x06: "data_type_not_supported",
     0x07: "data_type_inconsistent",
-    0x0A: "object_does_not_exist",
+    NO_OBJECT: "object_does_not_exist",
     ITEM_OK: "success",
 }
 

@@ -58,7 +58,8 @@ def describe_userdata(parameters: Octets, data: Octets, request: bytes | None, o
     if data.left >= 4:
         return_code, size, length = data.number(), data.number(), data.number(2)
         out["s7comm.userdata.return_code"] = return_code
-        out["s7comm.userdata.return_name"] = return_name(return_code)
+        no_data = return_code == t.NO_OBJECT and length == 0
+        out["s7comm.userdata.return_name"] = "no_data" if no_data else return_name(return_code)
         payload = Octets(data.take((length + 7) >> 3 if size in t.BIT_COUNTED else length))
         if _begins(kind, reference, more, request):
             _payload(group, code, kind, payload, more == 0, out)
