@@ -5,7 +5,7 @@ and their contents become readable in `dnp3_values.py`. What the narrow row mean
 
 - station: asker << 16 | asked. The asker is the link source of a request and the link destination of a response.
 - transaction: the application sequence number, 0 to 15. Unsolicited responses and their confirmations count on their
-  own (4.2.2.4.5): they have 16 added, so that the two never meet.
+  own (4.2): they have 16 added, so that the two never meet.
 - object, quantity, detail of a request: the first object header's group << 8 | variation; how many points all headers
   address together ("all points" counts as one); a hash over all headers, point indexes, control codes and file names,
   but not over times, counts and analog values, which change from one repetition to the next. An unsolicited response
@@ -14,7 +14,7 @@ and their contents become readable in `dnp3_values.py`. What the narrow row mean
 - status: the internal indications of a response, first octet high (IIN1 << 8 | IIN2). A response refuses when it says
   that it does not know the function, the object or a parameter, or when any control that it echoes did not succeed.
 
-A second fragment of a response (FIR 0) has the next sequence number, not that of its request (4.2.2.4.6).
+A second fragment of a response (FIR 0) has the next sequence number, not that of its request (4.2).
 
 Not decoded: data sets (groups 85 to 88), device profiles and private registration objects are delimited and given as
 octets; secure authentication is shown, not verified.
@@ -35,13 +35,13 @@ from sensor.protocols.dnp3_points import Points
 from sensor.protocols.dnp3_values import indications
 from sensor.protocols.dnp3_walk import ALL_POINTS, ILLEGAL, LENGTH, PREFIX_OCTETS, header, number, object_bits
 
-# Application control octet (4.2.2.3).
+# Application control octet (4.2).
 FIR, FIN, CON, UNS, SEQ = 0x80, 0x40, 0x20, 0x10, 0x0F
 
 CONFIRM, READ, WRITE, LAST_REQUEST = 0, 1, 2, 33
 RESPONSE, UNSOLICITED_RESPONSE, AUTHENTICATE_RESP = 129, 130, 131
 
-FUNCTIONS: dict[int, tuple[str, Verb]] = {  # Table 4-2; each code has one verb, `action` refines it by the object
+FUNCTIONS: dict[int, tuple[str, Verb]] = {  # 4.2; each code has one verb, `action` refines it by the object
     0: ("confirm", Verb.REPORT),
     1: ("read", Verb.READ),
     2: ("write", Verb.WRITE),

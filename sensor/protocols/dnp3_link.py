@@ -24,34 +24,32 @@ START_0, START_1 = 0x05, 0x64
 HEADER_OCTETS = 10
 BLOCK_OCTETS = 16
 CRC_OCTETS = 2
-MIN_LENGTH = 5  # LENGTH counts CONTROL, destination and source, then the user data; not the CRCs (9.2.4.1.2)
+MIN_LENGTH = 5  # LENGTH counts CONTROL, destination and source, then the user data; not the CRCs (9.2)
 MAX_FRAME_OCTETS = 292  # LENGTH 255: 10 + 250 octets of user data + 16 CRCs
-MAX_FRAGMENT_OCTETS = 4096  # IEEE 1815 recommends 2048 (4.1.4.3.6); some devices declare more in g0v240 and g0v241
 
-# CONTROL (9.2.4.1.3). The fourth bit is FCV in frames of a primary station and DFC in those of a secondary.
+# CONTROL (9.2). The fourth bit is FCV in frames of a primary station and DFC in those of a secondary.
 DIR, PRM, FCB, FCV, LINK_FUNCTION = 0x80, 0x40, 0x20, 0x10, 0x0F
 
 CONFIRMED_USER_DATA, UNCONFIRMED_USER_DATA = 3, 4  # the link functions that carry user data
 
-# Transport header (8.2.2).
+# Transport header (8.2).
 FIN, FIR, SEQUENCE = 0x80, 0x40, 0x3F
 
-# What a transport segment does to the fragment that is being assembled (8.2.2.4).
+# What a transport segment does to the fragment that is being assembled (8.2).
 BEGIN = 1  # FIR: a new fragment; an unfinished one before it is lost
 APPEND = 2  # the next in sequence
 DISCARD = 3  # neither begins a fragment nor continues the one that was begun
 
-BROADCASTS = (0xFFFD, 0xFFFE, 0xFFFF)  # no confirmation, optional, mandatory (9.2.5.2.2); nobody answers any of them
-SELF_ADDRESS = 0xFFFC  # whoever hears it answers, with its own address
+BROADCASTS = (0xFFFD, 0xFFFE, 0xFFFF)  # the confirmation is none, mandatory, optional (9.2); nobody answers
 
-PRIMARY_FUNCTIONS: dict[int, str] = {  # Table 9-1
+PRIMARY_FUNCTIONS: dict[int, str] = {  # of a primary station (9.2)
     0: "RESET_LINK_STATES",
     2: "TEST_LINK_STATES",
     3: "CONFIRMED_USER_DATA",
     4: "UNCONFIRMED_USER_DATA",
     9: "REQUEST_LINK_STATUS",
 }
-SECONDARY_FUNCTIONS: dict[int, str] = {  # Table 9-2
+SECONDARY_FUNCTIONS: dict[int, str] = {  # of a secondary station
     0: "ACK",
     1: "NACK",
     11: "LINK_STATUS",
@@ -64,7 +62,7 @@ Int = Any  # int64 where compiled, int or a numpy integer in the readable form
 
 
 def _crc_table() -> npt.NDArray[np.int64]:
-    """Octet table of CRC-16/DNP: x^16+x^13+x^12+x^11+x^10+x^8+x^6+x^5+x^2+1, least significant bit first (9.2.4.3)."""
+    """Octet table of CRC-16/DNP: x^16+x^13+x^12+x^11+x^10+x^8+x^6+x^5+x^2+1, least significant bit first (9.2)."""
     table = np.zeros(256, np.int64)
     for octet in range(256):
         crc = octet
@@ -177,7 +175,7 @@ def source(buf: Octets, at: Int) -> Int:
 def transport(buf: Octets, at: Int, end: Int) -> Int:
     """Transport header octet of the frame at `at`, or -1 when the frame carries no transport segment.
 
-    Only user data frames of a primary station do (9.2.4.1.3.5); octets behind the header of any other, which the
+    Only user data frames of a primary station do (9.2); octets behind the header of any other, which the
     standard does not allow, reach no application.
     """
     control_octet = u8(buf, at + 3) if end - at > HEADER_OCTETS else 0

@@ -1,4 +1,4 @@
-"""The DNP3 object library as data (IEEE 1815-2012, Annex A; device attributes: Annex A.1, security: clause 7).
+"""The DNP3 object library as data (IEEE 1815-2012, Annex A; secure authentication: clause 7).
 
 Each object is written once, below: group, variation, name and the fields of one object in the order of the wire. Sizes
 for the compiled walk (`BITS`) and the readable contents (`dnp3_values.py`) both derive from that text.

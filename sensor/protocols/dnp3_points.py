@@ -1,4 +1,4 @@
-"""The objects of a DNP3 fragment as fields: object headers, points, commands, files (IEEE 1815-2012, 4.2.2.7, Annex A).
+"""The objects of a DNP3 fragment as fields: object headers, points, commands, files (IEEE 1815-2012, 4.2, Annex A).
 
 The readable half of the walk: it takes the extent of each header from `dnp3_walk.py` and the contents of each object
 from `dnp3_values.py`, and gathers what `dnp3.explain` prints.

@@ -34,7 +34,7 @@ CONTROL_STATUS: dict[int, str] = {
     11: "processing_limited", 12: "out_of_range", 13: "downstream_local", 14: "already_complete", 15: "blocked",
     16: "cancelled", 17: "blocked_other_master", 18: "downstream_fail", 126: "non_participating", 127: "undefined",
 }  # fmt: skip
-INDICATIONS = (  # Table 4-3, by index: IIN1.0 to IIN1.7, IIN2.0 to IIN2.7
+INDICATIONS = (  # 4.2, by index: IIN1.0 to IIN1.7, IIN2.0 to IIN2.7
     "broadcast", "class_1_events", "class_2_events", "class_3_events", "need_time", "local_control", "device_trouble",
     "device_restart", "no_func_code_support", "object_unknown", "parameter_error", "event_buffer_overflow",
     "already_executing", "config_corrupt", "reserved_2", "reserved_1",
@@ -213,7 +213,7 @@ def sentence(values: dict[str, Any], common_time_ms: int | None = None) -> str:
 
 
 def attribute(variation: int, attribute_set: int, raw: bytes) -> str:
-    """One device attribute (g0): its name and its value, which says its own data type and length (A.1)."""
+    """One device attribute (g0): its name and its value, which says its own data type and length."""
     name = ATTRIBUTE_NAMES.get(variation, f"attribute {variation}") if attribute_set == 0 else ""
     name = name or f"attribute {variation} of set {attribute_set}"
     kind, value = raw[0], raw[2:]

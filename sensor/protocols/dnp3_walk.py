@@ -1,4 +1,4 @@
-"""The walk over DNP3 object headers (IEEE 1815-2012, 4.2.2.7): compiled, shared by the narrow row and `explain`.
+"""The walk over DNP3 object headers (IEEE 1815-2012, 4.2): compiled, shared by the narrow row and `explain`.
 
 An object header is group, variation, a qualifier (prefix code in three bits, range specifier in four) and a range
 field. Whether objects follow depends on the function; how long they are depends on the object library. Every step of
@@ -14,8 +14,8 @@ from sensor.decode.pdu import Anomaly
 from sensor.protocols.dnp3_link import Int, Octets, u8
 from sensor.protocols.dnp3_objects import ATTRIBUTES, BITS, MAX_VARIATION, UNKNOWN
 
-RANGE_OCTETS = np.array([2, 4, 8, 2, 4, 8, 0, 1, 2, 4, -1, 1, -1, -1, -1, -1])  # by range specifier (Table 4-5)
-PREFIX_OCTETS = np.array([0, 1, 2, 4, 1, 2, 4, -1])  # by prefix code (Table 4-4): 1 to 3 an index, 4 to 6 a size
+RANGE_OCTETS = np.array([2, 4, 8, 2, 4, 8, 0, 1, 2, 4, -1, 1, -1, -1, -1, -1])  # by range specifier
+PREFIX_OCTETS = np.array([0, 1, 2, 4, 1, 2, 4, -1])  # by prefix code: 1 to 3 an index, 4 to 6 a size
 ALL_POINTS = 6  # range specifier
 
 WITH_OBJECTS = np.zeros(256, np.uint8)  # functions whose object headers are followed by objects
@@ -64,7 +64,7 @@ def object_end(buf: Octets, at: Int, end: Int, group: Int, variation: Int, prefi
         if at + octets > end:
             return end + 1
         return at + octets + number(buf, at, octets)
-    if group == ATTRIBUTES:  # data type, length, value; type 255 is a list with 256 octets more (A.1)
+    if group == ATTRIBUTES:  # data type, length, value; type 255 is a list with 256 octets more
         if at + octets + 2 > end:
             return end + 1
         more = 256 if buf[at + octets] == 255 else 0
