@@ -6,10 +6,10 @@ commits. Whoever adds takes the collection's row first and so holds off other wr
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from enum import StrEnum
 from uuid import uuid4
 
 from sqlalchemy import select, update
@@ -57,34 +57,39 @@ def ensure(session: Session, organisation_id: int, now: datetime) -> Collection:
     return found
 
 
-def add(session: Session, collection: Collection, new: Iterable[NewObject], now: datetime) -> dict[str, int]:
-    """Add what is not there yet. Gives how many were "added", "known", "conflicting" or "foreign".
+class Outcome(StrEnum):
+    """What became of an object that was to be added."""
 
-    conflicting: the same id and version with another body; the first stays. foreign: another version of an object that
-    somebody else brought: only the source that brought an object may replace it, for a STIX id proves nothing.
-    """
+    ADDED = "added"
+    KNOWN = "known"  # it is there already
+    CONFLICTING = "conflicting"  # the same id and version with another body; the first stays
+    # Another version of an object that somebody else brought. Only the source that brought an object may replace it:
+    # a STIX id proves nothing.
+    FOREIGN = "foreign"
+
+
+def add(session: Session, collection: Collection, new: Iterable[NewObject], now: datetime) -> list[Outcome]:
+    """Add what is not there yet; the outcome of each object, in their order."""
     session.execute(  # takes the row, so that other writers of this collection wait (see above)
         update(Collection).where(Collection.id == collection.id).values(last_sequence=Collection.last_sequence)
     )
     session.refresh(collection)
-    counts: Counter[str] = Counter()
-    for item in new:
-        counts[_add_one(session, collection, item, now)] += 1
+    outcomes = [_add_one(session, collection, item, now) for item in new]
     session.flush()
-    return dict(counts)
+    return outcomes
 
 
-def _add_one(session: Session, collection: Collection, item: NewObject, now: datetime) -> str:
+def _add_one(session: Session, collection: Collection, item: NewObject, now: datetime) -> Outcome:
     mine = select(SharedObject).where(SharedObject.collection_id == collection.id, SharedObject.stix_id == item.stix_id)
     before = list(session.scalars(mine.order_by(SharedObject.sequence)))
     if item.version is None and before:
-        return "known" if any(old.body == item.body for old in before) else "conflicting"
+        return Outcome.KNOWN if any(old.body == item.body for old in before) else Outcome.CONFLICTING
     version = time_text(item.version) if item.version is not None else None
     for old in before:
         if old.version == version:
-            return "known" if old.body == item.body else "conflicting"
+            return Outcome.KNOWN if old.body == item.body else Outcome.CONFLICTING
     if before and before[0].subscription_id != item.subscription_id:
-        return "foreign"
+        return Outcome.FOREIGN
     added = now if collection.last_added is None else max(now, collection.last_added + _TICK)
     collection.last_sequence += 1
     collection.last_added = added
@@ -106,4 +111,4 @@ def _add_one(session: Session, collection: Collection, item: NewObject, now: dat
         )
     )
     session.flush()
-    return "added"
+    return Outcome.ADDED

@@ -15,6 +15,8 @@ from typing import Any, Literal
 
 import yaml
 
+from sensor.schema import FIELDS
+
 MatchType = Literal["ip", "cidr", "operation"]
 MAX_PATTERN_CHARS = 16_384
 MAX_MATCHES = 1_000  # of one pattern: lists of addresses joined by OR
@@ -25,7 +27,13 @@ BROADEST_PREFIX = {4: 16, 6: 32}
 _COMPARISON = re.compile(
     r"\s*(?:ipv[46]-addr:value|network-traffic:(?:src|dst)_ref\.value)\s*(?:=|ISSUBSET\s)\s*'([0-9A-Fa-f:./]{2,49})'\s*"
 )
-_FIELD = re.compile(r"[a-z0-9_]+(?:\.[a-z0-9_]+)*", re.ASCII)
+_PYTHON_TYPES: dict[str, tuple[type, ...]] = {
+    "long": (int,),
+    "boolean": (bool,),
+    "keyword": (str,),
+    "text": (str,),
+    "ip": (str,),
+}
 _OPERATION_ID = re.compile(r"operation\.[a-z0-9_.-]{1,80}", re.ASCII)
 _PRODUCT = re.compile(r"[a-z0-9_-]{1,40}", re.ASCII)
 
@@ -46,6 +54,10 @@ class Match:
     type: MatchType
     value: str | Mapping[str, str | int]
     operation_id: str = ""
+
+    def __hash__(self) -> int:
+        """Equal matches have equal texts."""
+        return hash((self.type, self.text))
 
     @property
     def text(self) -> str:
@@ -71,19 +83,22 @@ def address_match(text: str) -> Match:
     return Match("cidr", str(network))
 
 
-def operation_match(fields: Mapping[str, Any], operation_id: str = "") -> Match:
+def operation_match(fields: Mapping[Any, Any], operation_id: str = "") -> Match:
     """A field match. Raises NotUsableError unless it names a protocol and one more field, all with plain values."""
     clean: dict[str, str | int] = {}
     for name, value in fields.items():
-        if not isinstance(name, str) or len(name) > 80 or not _FIELD.fullmatch(name):
+        known = FIELDS.get(name) if isinstance(name, str) else None
+        if known is None:
             raise NotUsableError("unknown-field")
-        if isinstance(value, bool) or not isinstance(value, str | int):
+        if not isinstance(value, _PYTHON_TYPES.get(known.type, ())) or (
+            isinstance(value, bool) != (known.type == "boolean")
+        ):
             raise NotUsableError("not-a-plain-value")
         if isinstance(value, str) and (len(value) > 200 or not value.isprintable() or "*" in value or "?" in value):
             raise NotUsableError("not-a-plain-value")
         if isinstance(value, int) and not -(2**63) <= value < 2**63:
             raise NotUsableError("not-a-plain-value")
-        clean[name] = value
+        clean[known.name] = value
     protocol = clean.get("network.protocol")
     if not isinstance(protocol, str) or not _PRODUCT.fullmatch(protocol):
         raise NotUsableError("no-protocol")

@@ -107,6 +107,8 @@ def objects(document: BulletinDocument) -> list[dict[str, Any]]:
         for target in patterns
     ]
     referred = [*patterns, *indicators, *others, *relationships]
+    advice = [thing.id for thing in others]
+    translations = _translations(document, report_id(series), advice, common) if english else []
     report = stix2.v21.Report(
         id=report_id(series),
         lang="en" if english else "zh",
@@ -114,7 +116,7 @@ def objects(document: BulletinDocument) -> list[dict[str, Any]]:
         description=document.body.en if english else document.body.zh,
         report_types=["threat-report"],
         published=document.first_issued,
-        object_refs=[issuer["id"], *(thing.id for thing in referred)],
+        object_refs=[issuer["id"], *(thing.id for thing in (*referred, *translations))],
         extensions={
             EXTENSION_ID: {
                 "extension_type": "property-extension",
@@ -129,8 +131,7 @@ def objects(document: BulletinDocument) -> list[dict[str, Any]]:
         **labels,
         **revoked,
     )
-    translations = _translations(document, report.id, [thing.id for thing in others], common) if english else []
-    made = [*patterns, *indicators, *others, *relationships, *translations, report]
+    made = [*referred, *translations, report]
     markings = [tlp.definition(marking) for marking in sorted({tlp.Tlp.CLEAR, IDENTITY_TLP, document.tlp})]
     return [*markings, _project(), extension_definition(), issuer, *map(_plain, made)]
 
