@@ -1,0 +1,117 @@
+"""Detection content: where the rules folder is, and YAML whose every error names its file and line."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+MAX_CONTENT_BYTES = 4 * 1024 * 1024  # a file of rules is some tens of kilobytes; more is a mistake
+
+
+class ContentError(Exception):
+    """A file of rules cannot be used.
+
+    path: the file. line: from 1, 0 where the file as a whole is meant. why: what is wrong and what was expected.
+    """
+
+    def __init__(self, path: Path | str, line: int, why: str) -> None:
+        super().__init__(f"{path}:{line}: {why}" if line else f"{path}: {why}")
+        self.path, self.line, self.why = str(path), line, why
+
+
+class Block(dict[str, Any]):
+    """A YAML mapping that knows where it stands: `path`, its first `line`, and `lines` of its keys (all from 1)."""
+
+    path: str = ""
+    line: int = 0
+    lines: dict[str, int]
+
+    def error(self, why: str, key: str = "") -> ContentError:
+        """An error at this mapping, or at the line of one of its keys."""
+        return ContentError(self.path, self.lines.get(key, self.line), why)
+
+    def only(self, *allowed: str) -> None:
+        """Raise ContentError for a key that is not in `allowed`: a typing mistake must not be ignored."""
+        for key in self:
+            if key not in allowed:
+                raise self.error(f"unknown key {key!r}, expected one of: {', '.join(allowed)}", key)
+
+    def text(self, key: str) -> str:
+        """A non-empty string, or ContentError."""
+        value = self.get(key)
+        if not isinstance(value, str) or not value.strip():
+            raise self.error(f"{key!r} must be a non-empty text", key)
+        return " ".join(value.split())
+
+    def block(self, key: str) -> Block:
+        """A mapping, or ContentError."""
+        value = self.get(key)
+        if not isinstance(value, Block):
+            raise self.error(f"{key!r} must be a mapping", key)
+        return value
+
+
+class _Loader(yaml.SafeLoader):
+    """SafeLoader whose mappings are Blocks; keys must be distinct strings, aliases are refused (no YAML bombs)."""
+
+    path: str
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        if self.check_event(yaml.AliasEvent):
+            raise ContentError(self.path, self.line + 1, "YAML aliases are not allowed here")
+        return super().compose_node(parent, index)
+
+    def block(self, node: yaml.MappingNode) -> Block:
+        block = Block()
+        block.path, block.line, block.lines = self.path, node.start_mark.line + 1, {}
+        for key_node, value_node in node.value:
+            key: Hashable = self.construct_object(key_node, deep=True)
+            line = key_node.start_mark.line + 1
+            if not isinstance(key, str):
+                raise ContentError(self.path, line, f"key {key!r} must be a text")
+            if key in block:
+                raise ContentError(self.path, line, f"key {key!r} stands twice")
+            block[key] = self.construct_object(value_node, deep=True)
+            block.lines[key] = line
+        return block
+
+
+_Loader.add_constructor("tag:yaml.org,2002:map", _Loader.block)
+
+
+def load(path: Path) -> Block:
+    """Read one YAML file whose top level is a mapping. ContentError says file and line of what is wrong."""
+    try:
+        raw = path.read_bytes()
+    except OSError as error:
+        raise ContentError(path, 0, f"cannot be read: {error.strerror or error}") from error
+    if len(raw) > MAX_CONTENT_BYTES:
+        raise ContentError(path, 0, f"is larger than {MAX_CONTENT_BYTES} bytes")
+    try:
+        loader = _Loader(raw.decode("utf-8"))
+        loader.path = str(path)
+        try:
+            content = loader.get_single_data()
+        finally:
+            loader.dispose()
+    except UnicodeDecodeError as error:
+        line = raw[: error.start].count(b"\n") + 1
+        raise ContentError(path, line, "is not UTF-8 text") from error
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        raise ContentError(path, mark.line + 1 if mark else 0, error.problem or "is not YAML") from error
+    except (yaml.YAMLError, RecursionError) as error:
+        raise ContentError(path, 0, f"is not YAML: {error}") from error
+    if not isinstance(content, Block):
+        raise ContentError(path, 1, "must be a YAML mapping")
+    return content
+
+
+def rules_folder() -> Path:
+    """The folder of rules: beside the packages in a checkout, inside `detectors` in an installed wheel."""
+    here = Path(__file__).resolve().parent
+    packed = here / "rules"
+    return packed if packed.is_dir() else here.parent / "rules"

@@ -1,0 +1,116 @@
+"""What a detector is, and what it is given.
+
+A detector is one file and one line in `detectors/pipeline.py`. Its docstring says what it catches, when it is blind and
+what it costs. State is bounded; a cap that is reached is never silent.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+from typing import Any
+from typing import Protocol as Interface
+
+import numpy as np
+import numpy.typing as npt
+
+from detectors.evidence import Budget, Exhibit
+from detectors.finding import Finding
+from sensor.capture.frames import FrameBatch
+from sensor.capture.write import frame_of
+from sensor.decode.pdu import Protocol
+from sensor.events import EventBatch
+from sensor.view import View
+
+FRAMES_KEPT = 2  # batches of frames: an event may be completed in the batch after the one that began it
+
+
+class Scene:
+    """What all detectors of a run share.
+
+    view: answers questions about the run (sensor/view.py). now_ns: the latest capture time seen, -1 before the first
+    event. start_ns: the earliest. frames: the latest batches of frames, from which evidence is cut.
+    """
+
+    def __init__(self, view: View) -> None:
+        self.view = view
+        self.now_ns = -1
+        self.start_ns = -1
+        self.frames: deque[FrameBatch] = deque(maxlen=FRAMES_KEPT)
+        self.budget = Budget()
+
+    def advance(self, batch: EventBatch) -> None:
+        """Move the clock to the latest event of `batch`."""
+        times = batch.columns.ts_ns
+        self.now_ns = max(self.now_ns, int(times.max()))
+        first = int(times.min())
+        self.start_ns = first if self.start_ns < 0 else min(self.start_ns, first)
+
+    def exhibit(self) -> Exhibit:
+        """An empty exhibit that draws on the run's budget."""
+        return Exhibit(self.budget)
+
+    def show(self, exhibit: Exhibit, batch: EventBatch, rows: Iterable[int]) -> None:
+        """Put events of `batch` into an exhibit, until it is full."""
+        for row in rows:
+            if exhibit.full:
+                return
+            pdus = (self.view.fields(batch, row),) if exhibit.wants_pdus else ()
+            self.show_frame(exhibit, int(batch.columns.frame[row]), pdus)
+
+    def show_frame(self, exhibit: Exhibit, number: int, pdus: Iterable[dict[str, object]] = ()) -> None:
+        """Put one frame into an exhibit, with its bytes where they are at hand."""
+        for frames in self.frames:
+            if frames.first <= number < frames.first + frames.size:
+                exhibit.add(number, pdus, frame_of(frames, number), int(frames.link[number - frames.first]))
+                return
+        exhibit.add(number, pdus)
+
+
+class Detector(Interface):
+    """Events to findings. `name` is stable; it stands in messages about the detector itself."""
+
+    name: str
+
+    def observe(self, batch: EventBatch, scene: Scene) -> Iterable[Finding]:
+        """What is to be said after these events. Called with every batch, in order."""
+        ...
+
+    def flush(self, scene: Scene) -> Iterable[Finding]:
+        """What remains to be said when the traffic has ended."""
+        ...
+
+
+class Fresh:
+    """Rows of a growing table that were not looked at yet."""
+
+    def __init__(self) -> None:
+        self.known = 0
+
+    def rows(self, table: npt.NDArray[np.void]) -> npt.NDArray[np.int64]:
+        """Numbers of the rows that are new since the last call."""
+        known, self.known = self.known, len(table)
+        return np.arange(known, len(table), dtype=np.int64)
+
+
+class Labels:
+    """A number for each row of a growing table, -1 where it has none: labels[rows] looks them up by column."""
+
+    def __init__(self) -> None:
+        self.values = np.full(1 << 10, -1, np.int32)
+
+    def grow(self, rows: int) -> None:
+        """Make room for `rows` rows."""
+        while len(self.values) < rows:
+            self.values = np.concatenate([self.values, np.full_like(self.values, -1)])
+
+    def __getitem__(self, rows: npt.NDArray[np.integer[Any]]) -> npt.NDArray[np.int32]:
+        found: npt.NDArray[np.int32] = self.values[rows]
+        return found
+
+
+def station_of(protocol: int, station: int) -> int | None:
+    """The device behind the address, as findings name it: Modbus unit, DNP3 outstation; None where there is none."""
+    if station < 0:
+        return None
+    return station & 0xFFFF if protocol == Protocol.DNP3 else station

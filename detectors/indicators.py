@@ -1,0 +1,245 @@
+"""Indicators from bulletins: addresses, networks and operations that others saw in attacks.
+
+Catches conversations on industrial ports with an address that a bulletin names, and requests that match an operation
+that it describes. Blind to addresses that only use other ports. An item is what `GET /api/v1/config` gives:
+
+    {"id": "...", "type": "ip" | "cidr", "value": "203.0.113.7", "bulletin": {"id": "...", "title": "..."}}
+    {"id": "...", "type": "operation", "value": "operation.s7comm.stop", "bulletin": {...}}
+    {"id": "...", "type": "operation", "value": {"network.protocol": "s7comm", "s7comm.function": 41}, ...}
+
+Items come from other organisations: one that cannot be used is left out and named in `rejected`, the others work.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+from typing import Any
+
+import numpy as np
+
+from detectors import knowledge
+from detectors.contract import Fresh, Labels, Scene, station_of
+from detectors.finding import Finding
+from detectors.matching import Match, parse
+from detectors.operations import Classifier
+from detectors.problem import Problem
+from detectors.wording import safe
+from sensor.decode.pdu import Outcome, Protocol
+from sensor.events import EventBatch
+
+MAX_ITEMS = 100_000  # a bulletin's thousand indicators, a hundred times over
+MAX_PROBLEMS = 4096  # hits counted apart; further ones are counted as one problem for each indicator
+MAX_EACH = 8  # indicators of one address or behaviour that are reported
+
+Network = IPv4Network | IPv6Network
+
+
+@dataclass(frozen=True, slots=True)
+class Indicator:
+    """One usable item. operation: an id of rules/operations, "" when `match` says what to look for."""
+
+    id: str
+    shown: str
+    bulletin_id: str
+    bulletin_title: str
+    network: Network | None = None
+    operation: str = ""
+    match: Match | None = None
+
+
+def read(item: Mapping[str, Any], known_operations: frozenset[str]) -> Indicator:
+    """One item of the configuration; ValueError says what is wrong with it."""
+    bulletin = item.get("bulletin") or {}
+    if not isinstance(bulletin, Mapping):
+        raise ValueError("'bulletin' must be an object")
+    name = str(item.get("id", ""))[:200]
+    if not name:
+        raise ValueError("'id' is missing")
+    bulletin_id, title = str(bulletin.get("id", ""))[:200], str(bulletin.get("title", ""))[:500]
+    kind, value = item.get("type"), item.get("value")
+    if kind in ("ip", "cidr") and isinstance(value, str):
+        network = ip_network(value.strip(), strict=False)
+        mapped = getattr(network.network_address, "ipv4_mapped", None)
+        if mapped is not None and network.prefixlen >= 96:
+            network = ip_network(f"{mapped}/{network.prefixlen - 96}")
+        shown = str(network if network.num_addresses > 1 else network[0])
+        return Indicator(name, shown, bulletin_id, title, network=network)
+    if kind == "operation" and isinstance(value, str):
+        if value not in known_operations:
+            raise ValueError(f"unknown operation {value[:80]!r}")
+        return Indicator(name, value, bulletin_id, title, operation=value)
+    if kind == "operation" and isinstance(value, Mapping):
+        shown = safe(", ".join(f"{key}={got}" for key, got in value.items()))
+        return Indicator(name, shown, bulletin_id, title, match=parse(value))
+    raise ValueError(f"expected type ip, cidr or operation with a fitting value, got {kind!r}")
+
+
+class _Networks:
+    """Indicators by network: one look-up for each prefix length in use."""
+
+    def __init__(self, indicators: Iterable[Indicator]) -> None:
+        self._by_prefix: dict[tuple[int, int], dict[int, list[Indicator]]] = {}
+        for it in indicators:
+            if it.network is not None:
+                key = (it.network.version, it.network.prefixlen)
+                starts = self._by_prefix.setdefault(key, {})
+                starts.setdefault(int(it.network.network_address), []).append(it)
+
+    def find(self, address: str) -> list[Indicator]:
+        """Indicators whose network holds `address`, the narrowest first."""
+        ip = ip_address(address)
+        found: list[Indicator] = []
+        for (version, prefix), starts in sorted(self._by_prefix.items(), reverse=True):
+            if version == ip.version:
+                shift = ip.max_prefixlen - prefix
+                found += starts.get(int(ip) >> shift << shift, [])
+        return found[:MAX_EACH]
+
+
+class Indicators:
+    """See the module. rejected: (item id, why) of what could not be used in the last `replace`."""
+
+    name = "indicators"
+
+    def __init__(self, items: Sequence[Mapping[str, Any]] = ()) -> None:
+        self._rules = knowledge.detector_rules()
+        self._classifier = Classifier(knowledge.operations())
+        self._known = frozenset(it.id for known in knowledge.operations() for it in known.operations)
+        self._techniques = {it.id: it.techniques for known in knowledge.operations() for it in known.operations}
+        self._problems: dict[tuple[object, ...], Problem] = {}
+        self._pending: Sequence[Mapping[str, Any]] | None = None
+        self.rejected: list[tuple[str, str]] = []
+        self._load(items)
+
+    def replace(self, items: Sequence[Mapping[str, Any]]) -> None:
+        """Use these items from the next batch on; may be called from another thread."""
+        self._pending = list(items)
+
+    def _load(self, items: Sequence[Mapping[str, Any]]) -> None:
+        usable, self.rejected = [], []
+        for item in items[:MAX_ITEMS]:
+            try:
+                usable.append(read(item, self._known))
+            except (ValueError, TypeError, AttributeError) as error:
+                name = item.get("id", "?") if isinstance(item, Mapping) else "?"
+                self.rejected.append((safe(name), safe(error)))
+        if len(items) > MAX_ITEMS:
+            self.rejected.append(("*", f"{len(items) - MAX_ITEMS} items beyond the limit of {MAX_ITEMS}"))
+        self._networks = _Networks(usable)
+        self._operations = [it for it in usable if it.operation or it.match]
+        self._active = bool(usable)
+        self._talks, self._behaviours = Fresh(), Fresh()
+        self._hosts: dict[int, list[Indicator]] = {}
+        self._talk_hits: list[list[Problem]] = []
+        self._behaviour_hits: list[list[Problem]] = []
+        self._talk_of, self._behaviour_of = Labels(), Labels()
+
+    def observe(self, batch: EventBatch, scene: Scene) -> Iterable[Finding]:
+        """See Detector."""
+        pending, self._pending = self._pending, None
+        if pending is not None:
+            self._load(pending)
+        if self._active:
+            self._learn(scene)
+            columns = batch.columns
+            self._count(batch, self._talk_of[columns.conversation], self._talk_hits, scene)
+            self._count(batch, self._behaviour_of[columns.behaviour], self._behaviour_hits, scene)
+        return self._say(scene, final=False)
+
+    def flush(self, scene: Scene) -> Iterable[Finding]:
+        """See Detector."""
+        return self._say(scene, final=True)
+
+    def _learn(self, scene: Scene) -> None:
+        """Match conversations and requests that are new."""
+        talks, table = scene.view.conversations, scene.view.behaviours.table
+        self._talk_of.grow(len(talks))
+        for row in self._talks.rows(talks).tolist():
+            talk = talks[row]
+            hits = (self._host(scene, int(talk.a_host)) + self._host(scene, int(talk.b_host)))[:MAX_EACH]
+            if hits:
+                self._talk_of.values[row] = len(self._talk_hits)
+                self._talk_hits.append([self._address(scene, row, it) for it in hits])
+        self._behaviour_of.grow(len(table))
+        new = self._behaviours.rows(table)
+        if not self._operations:
+            return
+        for row in new[table["outcome"][new] == Outcome.ASKED].tolist():
+            found = self._operation(scene, row)
+            if found:
+                self._behaviour_of.values[row] = len(self._behaviour_hits)
+                self._behaviour_hits.append(found)
+
+    def _host(self, scene: Scene, row: int) -> list[Indicator]:
+        if row not in self._hosts:
+            self._hosts[row] = self._networks.find(scene.view.host(row))
+        return self._hosts[row]
+
+    def _address(self, scene: Scene, row: int, it: Indicator) -> Problem:
+        talk, ends = scene.view.conversations[row], scene.view.conversation(row)
+        client, server, port = (ends.ip_a, ends.ip_b, ends.port_b)
+        if not talk.server:
+            client, server, port = ends.ip_b, ends.ip_a, ends.port_a
+        protocol = Protocol(int(talk.protocol)).name.lower()
+        return self._problem(scene, "indicator.address", it, protocol, client, server, port, None, ())
+
+    def _operation(self, scene: Scene, row: int) -> list[Problem]:
+        behaviour, fields = scene.view.behaviours.table[row], scene.view.behaviours.describe(row)
+        named = self._classifier.classify(behaviour, fields)
+        operation = named[0].id if named else ""
+        techniques = self._techniques.get(operation, ())
+        hits = [
+            it
+            for it in self._operations
+            if (it.operation and it.operation == operation) or (it.match is not None and it.match.holds(fields))
+        ]
+        source, destination, port = fields["source.ip"], fields["destination.ip"], fields["destination.port"]
+        if named and named[1]:
+            source, destination, port = destination, source, None
+        station = station_of(int(behaviour.protocol), int(behaviour.station))
+        return [
+            self._problem(
+                scene, "indicator.operation", it, fields["network.protocol"], source, destination, port, station,
+                techniques,
+            )
+            for it in hits[:MAX_EACH]
+        ]  # fmt: skip
+
+    def _problem(
+        self, scene: Scene, rule: str, it: Indicator, protocol: str, source: str, destination: str,
+        port: int | None, station: int | None, techniques: tuple[str, ...],
+    ) -> Problem:  # fmt: skip
+        key: tuple[object, ...] = (rule, it.id, source, destination, station)
+        if key not in self._problems and len(self._problems) >= MAX_PROBLEMS:
+            key, source, destination, station = (rule, it.id), "", "", None
+        if key not in self._problems:
+            problem = Problem(
+                self._rules[rule],
+                scene.exhibit(),
+                protocol=protocol,
+                source_ip=source,
+                destination_ip=destination,
+                destination_port=port,
+                station=station,
+                fields={"indicator.id": it.id, "bulletin.id": it.bulletin_id},
+            )
+            problem.values = {"indicator": it.shown, "bulletin": it.bulletin_title}
+            problem.techniques = techniques
+            self._problems[key] = problem
+        return self._problems[key]
+
+    def _count(self, batch: EventBatch, hit: Any, hits: list[list[Problem]], scene: Scene) -> None:
+        rows = np.flatnonzero(hit >= 0)
+        for number in np.unique(hit[rows]).tolist():
+            mine = rows[hit[rows] == number]
+            times = batch.columns.ts_ns[mine]
+            for problem in hits[number]:
+                problem.add(len(mine), int(times.min()), int(times.max()))
+                scene.show(problem.exhibit, batch, mine.tolist())
+
+    def _say(self, scene: Scene, *, final: bool) -> Iterator[Finding]:
+        for problem in self._problems.values():
+            if problem.open and (final or problem.due(scene.now_ns)):
+                yield problem.record(scene.now_ns, {})

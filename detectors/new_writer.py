@@ -1,0 +1,161 @@
+"""New writer: a host that writes to or commands a device, and did not while we learned who does.
+
+Learning looks at the first part of what is seen of each device: `learn_s` seconds on a live link, or a share of the
+time span of a capture, which is judged when the capture has ended. A device must have been in regular exchange all
+that time; of a device that just appeared nothing is claimed. Blind to a writer that was already there while learning,
+and to a known writer's host in wrong hands. What is dangerous is never learned: detectors/operations.py says it
+anyway. Techniques: T0855, T0848.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from detectors import knowledge
+from detectors.contract import Fresh, Labels, Scene, station_of
+from detectors.finding import Finding, Text
+from detectors.problem import Problem
+from detectors.roles import Roles, said
+from sensor.decode.pdu import Kind, Outcome, Protocol
+from sensor.events import EventBatch
+from sensor.operations import Verb
+
+LEARN_SHARE = 0.2  # of the time span of a capture
+LEARN_MIN_S = 10.0  # less is too short to know who is who
+MIN_EXCHANGES = 10  # with a device, before it counts as known
+MAX_WRITERS = 4096  # pairs of writer and device; a flood beyond is followed as one
+
+
+class _Writer:
+    """One host that commands one device."""
+
+    def __init__(self, client: int, server: int, problem: Problem) -> None:
+        self.client, self.server, self.problem = client, server, problem
+        self.first_ns: int | None = None
+        self.verbs: dict[Verb, None] = {}
+        self.new: bool | None = None  # None: not judged yet
+        self.seen: Text | None = None  # what it did before
+        self.watched_ns = 0  # how long its device was seen before the first write
+
+
+class NewWriter:
+    """See the module. learn_s: seconds on a live link; None: a share of the span, judged at the end."""
+
+    name = "new_writer"
+
+    def __init__(self, learn_s: float | None = None, share: float = LEARN_SHARE) -> None:
+        self._learn_ns = None if learn_s is None else int(max(learn_s, LEARN_MIN_S) * 1e9)
+        self._share = share
+        self._rules = knowledge.detector_rules()
+        self._roles = Roles()
+        self._fresh = Fresh()
+        self._writers: list[_Writer] = []
+        self._index: dict[tuple[int, ...], int] = {}
+        self._writer_of = Labels()
+
+    def observe(self, batch: EventBatch, scene: Scene) -> Iterator[Finding]:
+        """See Detector."""
+        self._learn(scene)
+        columns = batch.columns
+        writer = self._writer_of[columns.behaviour]
+        rows = np.flatnonzero(writer >= 0)
+        for number in np.unique(writer[rows]).tolist():
+            it, mine = self._writers[number], rows[writer[rows] == number]
+            times = columns.ts_ns[mine]
+            first = int(times.min())
+            it.first_ns = first if it.first_ns is None else min(it.first_ns, first)
+            if it.new is False:
+                continue
+            it.problem.add(len(mine), first, int(times.max()))
+            scene.show(it.problem.exhibit, batch, mine.tolist())
+        if self._learn_ns is not None:
+            yield from self._say(scene, self._learn_ns, final=False)
+
+    def flush(self, scene: Scene) -> Iterator[Finding]:
+        """See Detector."""
+        span_ns = max(scene.now_ns - scene.start_ns, 0)
+        learn_ns = self._learn_ns
+        if learn_ns is None:
+            learn_ns = max(int(span_ns * self._share), int(LEARN_MIN_S * 1e9))
+        yield from self._say(scene, learn_ns, final=True)
+
+    def _learn(self, scene: Scene) -> None:
+        """Find the writers among behaviours that are new."""
+        view = scene.view
+        table = view.behaviours.table
+        new = self._fresh.rows(table)
+        self._writer_of.grow(len(table))
+        for row, verb in self._roles.commands(view, new):
+            b = table[row]
+            # A DNP3 master is known by its link address too: another one from the same host is another master.
+            asker = int(b.station) >> 16 if b.protocol == Protocol.DNP3 else -1
+            key = (int(b.client), int(b.server), int(b.protocol), asker)
+            if key not in self._index and len(self._index) >= MAX_WRITERS:
+                key = (-1, -1, int(b.protocol), -1)
+            if key not in self._index:
+                fields = view.behaviours.describe(row) if key[0] >= 0 else {}
+                self._index[key] = len(self._writers)
+                problem = Problem(
+                    self._rules["writer.new"],
+                    scene.exhibit(),
+                    protocol=Protocol(int(b.protocol)).name.lower(),
+                    source_ip=fields.get("source.ip", ""),
+                    destination_ip=fields.get("destination.ip", ""),
+                    destination_port=fields.get("destination.port"),
+                    station=station_of(int(b.protocol), int(b.station)) if asker >= 0 else None,
+                )
+                self._writers.append(_Writer(key[0], key[1], problem))
+            number = self._index[key]
+            self._writer_of.values[row] = number
+            self._writers[number].verbs[verb] = None
+
+    def _say(self, scene: Scene, learn_ns: int, *, final: bool) -> Iterator[Finding]:
+        for it in self._writers:
+            if it.new is None and it.first_ns is not None:
+                it.new = self._judge(scene, it, learn_ns)
+            if it.new and it.problem.open and (final or it.problem.due(scene.now_ns)):
+                yield it.problem.record(scene.now_ns, self._values(it))
+
+    def _judge(self, scene: Scene, it: _Writer, learn_ns: int) -> bool:
+        """Whether a writer is new: its device was in regular exchange for the learning time before the first write."""
+        first_ns = it.first_ns or 0
+        if it.client < 0:
+            return first_ns - scene.start_ns >= learn_ns
+        earlier = _requests(scene, before_ns=first_ns)
+        device = earlier[earlier["server"] == it.server]
+        if not len(device):
+            return False
+        learned_ns = int(device["first_ns"].min()) + learn_ns
+        known = device[device["first_ns"] <= learned_ns]
+        if first_ns < learned_ns or int(known["count"].sum()) < MIN_EXCHANGES:
+            return False
+        polled = earlier[earlier["server"] == it.client]
+        asks = earlier["client"] == it.client
+        if int(polled["count"].sum()) >= MIN_EXCHANGES and not asks.any():
+            it.problem.rule = self._rules["writer.polled-device"]
+        elif not asks.any():
+            it.seen = Text("它此前从未出现过", "it had not been seen before at all")
+        elif (asks & (earlier["server"] == it.server)).any():
+            it.seen = Text("此前它只读取过", "until then it had only read")
+        it.watched_ns = first_ns - int(device["first_ns"].min())
+        return True
+
+    def _values(self, it: _Writer) -> dict[str, Any]:
+        return {
+            "learned": it.watched_ns // 10**9,
+            "protocol": it.problem.who["protocol"],
+            "verbs": said(it.verbs),
+            "seen": it.seen,
+        }
+
+
+def _requests(scene: Scene, before_ns: int) -> npt.NDArray[np.void]:
+    """Request behaviours that were there before a time."""
+    table = scene.view.behaviours.table
+    rows = (table["kind"] == Kind.REQUEST) & (table["outcome"] == Outcome.ASKED) & (table["first_ns"] < before_ns)
+    earlier: npt.NDArray[np.void] = table[rows]
+    return earlier

@@ -1,0 +1,93 @@
+"""Something else on an industrial port, and unreadable data inside a conversation that is otherwise well.
+
+Catches conversations on a watched port in which no message of the protocol was found, only bytes that cannot be it.
+Blind to protocols that look like the expected one. Costs one look at the conversation table whenever garbage was
+counted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+
+from detectors import knowledge
+from detectors.contract import Scene
+from detectors.finding import Finding
+from detectors.problem import Problem
+from sensor.decode.pdu import Protocol
+from sensor.events import EventBatch
+
+SETTLED_NS = 5 * 10**9  # a conversation this old has shown what it is
+MAX_PAIRS = 4096  # pairs of hosts told apart; conversations of further ones count as one problem
+
+
+class OtherProtocol:
+    """See the module."""
+
+    name = "other_protocol"
+
+    def __init__(self) -> None:
+        self._rules = knowledge.detector_rules()
+        self._garbage = 0
+        self._counted: dict[int, int] = {}  # conversation -> runs of garbage already counted
+        self._problems: dict[tuple[object, ...], Problem] = {}
+
+    def observe(self, batch: EventBatch, scene: Scene) -> Iterable[Finding]:
+        """See Detector."""
+        return self._look(scene, final=False)
+
+    def flush(self, scene: Scene) -> Iterable[Finding]:
+        """See Detector."""
+        return self._look(scene, final=True)
+
+    def _look(self, scene: Scene, *, final: bool) -> Iterator[Finding]:
+        garbage = scene.view.counters()["garbage"]
+        if garbage != self._garbage:
+            talks = scene.view.conversations
+            dirty = talks["garbage"] > 0
+            if not final:
+                dirty &= talks["first_ns"] < scene.now_ns - SETTLED_NS
+            else:
+                self._garbage = garbage
+            for row in np.flatnonzero(dirty).tolist():
+                self._count(scene, row)
+        for problem in self._problems.values():
+            if problem.open and (final or problem.due(scene.now_ns)):
+                values = {"conversations": problem.total, "protocol": problem.who["protocol"]}
+                yield problem.record(scene.now_ns, values)
+
+    def _count(self, scene: Scene, row: int) -> None:
+        talk = scene.view.conversations[row]
+        before = self._counted.get(row, 0)
+        # A capture that begins in the middle of a message makes one run of garbage in the first frame.
+        runs = int(talk.garbage) - (1 if talk.messages and talk.garbage_frame == talk.first_frame else 0)
+        if runs <= before:
+            return
+        self._counted[row] = runs
+        rule = "port.garbage" if talk.messages else "port.other-protocol"
+        if rule == "port.other-protocol" and before:
+            return  # this conversation is counted
+        problem = self._problem(scene, row, rule)
+        count = runs - before if rule == "port.garbage" else 1
+        problem.add(count, int(talk.first_ns), int(talk.last_ns))
+        scene.show_frame(problem.exhibit, int(talk.garbage_frame))
+
+    def _problem(self, scene: Scene, row: int, rule: str) -> Problem:
+        talk, ends = scene.view.conversations[row], scene.view.conversation(row)
+        client, server, port = (ends.ip_a, ends.ip_b, ends.port_b)
+        if not talk.server:
+            client, server, port = ends.ip_b, ends.ip_a, ends.port_a
+        key: tuple[object, ...] = (rule, client, server, port)
+        if key not in self._problems and len(self._problems) >= MAX_PAIRS:
+            key, client, server = (rule, port), "", ""
+        if key not in self._problems:
+            self._problems[key] = Problem(
+                self._rules[rule],
+                scene.exhibit(),
+                protocol=Protocol(int(talk.protocol)).name.lower(),
+                source_ip=client,
+                destination_ip=server,
+                destination_port=port,
+            )
+        return self._problems[key]

@@ -1,0 +1,154 @@
+"""Capture to findings: the one place that wires the sensor and the detectors.
+
+    for finding in inspect(open_capture(path), Options()):
+        ...
+
+Adding a detector is one new file and one line in DETECTORS.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from detectors import knowledge
+from detectors.contract import Detector, Scene
+from detectors.finding import MAX_EVIDENCE_FRAMES, Finding
+from detectors.function_scan import FunctionScan
+from detectors.indicators import Indicators
+from detectors.new_writer import LEARN_SHARE, NewWriter
+from detectors.operations import Operations
+from detectors.other_protocol import OtherProtocol
+from detectors.point_scan import PointScan
+from detectors.problem import Problem
+from detectors.unanswered import Unanswered
+from sensor.capture.frames import FrameBatch
+from sensor.decode.decoder import Decoder
+from sensor.events import EventBatch
+
+log = logging.getLogger(__name__)
+
+# Counters of the decoder that say that something could not be told apart any more.
+CAPS = ("conversations_refused", "behaviours_refused", "waiting_retired", "holds_refused", "assemblies_refused")
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How to inspect.
+
+    learn_s: seconds during which the writers of a device are learned, on a live link; None (a capture): the share
+        `learn_share` of its time span.
+    indicators: items as `GET /api/v1/config` gives them, see detectors/indicators.py.
+    capture: path that every finding carries, "" for none.
+    """
+
+    learn_s: float | None = None
+    learn_share: float = LEARN_SHARE
+    indicators: Sequence[Mapping[str, Any]] = field(default_factory=tuple)
+    capture: str = ""
+
+
+DETECTORS: tuple[Callable[[Options], Detector], ...] = (
+    lambda _: Operations(),
+    lambda _: FunctionScan(),
+    lambda _: PointScan(),
+    lambda options: NewWriter(options.learn_s, options.learn_share),
+    lambda _: Unanswered(),
+    lambda _: OtherProtocol(),
+    lambda options: Indicators(options.indicators),
+)
+
+
+class Pipeline:
+    """One run over one source of frames. `decoder.view.counters()` counts what happened to the frames."""
+
+    def __init__(self, options: Options | None = None, detectors: Sequence[Detector] | None = None) -> None:
+        """detectors: in place of DETECTORS."""
+        self.options = options or Options()
+        self.decoder = Decoder()
+        self.scene = Scene(self.decoder.view)
+        self.detectors = [make(self.options) for make in DETECTORS] if detectors is None else list(detectors)
+        self.events = 0
+
+    def run(self, frame_batches: Iterable[FrameBatch]) -> Iterator[Finding]:
+        """Findings as they are made. Traffic never raises; a detector that fails is reported and left out."""
+        for batch in self.decoder.decode(self._remembered(frame_batches)):
+            self.scene.advance(batch)
+            self.events += batch.size
+            yield from self._ask(batch)
+        yield from self._ask(None)
+        yield from self._capped()
+
+    def use_indicators(self, items: Sequence[Mapping[str, Any]]) -> None:
+        """Match these indicators from the next batch on; may be called from another thread."""
+        for detector in self.detectors:
+            if isinstance(detector, Indicators):
+                detector.replace(items)
+
+    def _remembered(self, frame_batches: Iterable[FrameBatch]) -> Iterator[FrameBatch]:
+        for frames in frame_batches:
+            self.scene.frames.append(frames)
+            yield frames
+
+    def _ask(self, batch: EventBatch | None) -> Iterator[Finding]:
+        """What every detector says about a batch, or at the end (None)."""
+        for detector in list(self.detectors):
+            try:
+                made = detector.flush(self.scene) if batch is None else detector.observe(batch, self.scene)
+                findings = list(made)
+            except Exception as error:
+                log.exception("detector %s failed and is switched off", detector.name)
+                self.detectors.remove(detector)
+                findings = [self._failed(detector, error)]
+            for finding in findings:
+                yield self._placed(finding)
+
+    def _placed(self, finding: Finding) -> Finding:
+        return dataclasses.replace(finding, capture=self.options.capture) if self.options.capture else finding
+
+    def _failed(self, detector: Detector, error: Exception) -> Finding:
+        problem = Problem(knowledge.detector_rules()["detector.failed"], self.scene.exhibit(), protocol="")
+        now_ns = max(self.scene.now_ns, 0)
+        problem.add(1, now_ns, now_ns)
+        return problem.record(now_ns, {"detector": detector.name, "seen": f"{type(error).__name__}: {error}"})
+
+    def _capped(self) -> Iterator[Finding]:
+        """One finding when a cap of the decoder was reached."""
+        counters = self.decoder.view.counters()
+        reached = {name: counters[name] for name in CAPS if counters.get(name)}
+        if reached:
+            problem = Problem(knowledge.detector_rules()["sensor.flood"], self.scene.exhibit(), protocol="")
+            problem.add(sum(reached.values()), max(self.scene.start_ns, 0), max(self.scene.now_ns, 0))
+            examples = ", ".join(f"{name} {count}" for name, count in reached.items())
+            yield self._placed(problem.record(self.scene.now_ns, {"examples": examples}))
+
+
+def inspect(frame_batches: Iterable[FrameBatch], options: Options | None = None) -> Iterator[Finding]:
+    """Findings in a run of frames, each as soon as it is made; see Options. `merge` sums the records of one problem."""
+    return Pipeline(options).run(frame_batches)
+
+
+def merge(findings: Iterable[Finding]) -> list[Finding]:
+    """One finding for each problem, with exact totals, by the time of its first event.
+
+    The text and severity are those of the last record, which knows most; the evidence that of the largest.
+    """
+    merged: dict[tuple[str, str], Finding] = {}
+    for finding in findings:
+        key = (finding.capture, finding.fingerprint)
+        known = merged.get(key)
+        if known is None:
+            merged[key] = finding
+            continue
+        evidence = max((known.evidence, finding.evidence), key=lambda it: min(len(it.frames), MAX_EVIDENCE_FRAMES))
+        merged[key] = dataclasses.replace(
+            finding,
+            first_ns=min(known.first_ns, finding.first_ns),
+            last_ns=max(known.last_ns, finding.last_ns),
+            count=known.count + finding.count,
+            evidence=evidence,
+        )
+    return sorted(merged.values(), key=lambda it: (it.first_ns, it.rule_id, it.source_ip, it.destination_ip))

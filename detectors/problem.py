@@ -1,0 +1,84 @@
+"""A problem: what one detector claims about one source and destination, counted while it goes on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from detectors.evidence import Exhibit
+from detectors.finding import Finding, Severity, Text
+from detectors.knowledge import NOTHING, Rule
+
+FIRST_PAUSE_NS = 10 * 10**9  # between the first and the second record of a problem that goes on, in capture time
+LAST_PAUSE_NS = 3600 * 10**9  # the pause doubles up to this
+
+
+class Problem:
+    """Counts what belongs to one fingerprint and makes the records that are sent about it.
+
+    The first record goes out at once; while the problem goes on further ones follow at growing pauses. Each carries the
+    additional count, so that sums are exact.
+    """
+
+    def __init__(self, rule: Rule, exhibit: Exhibit, **who: Any) -> None:
+        """who: the fields of Finding that say where: protocol, source_ip, destination_ip, station, fields, ..."""
+        self.rule, self.exhibit, self.who = rule, exhibit, who
+        self.techniques: tuple[str, ...] = ()  # instead of the rule's
+        self.values: dict[str, Any] = {}  # what the rule's texts may name, the same in every record
+        self.total = 0
+        self._open = 0
+        self._first_ns = self._last_ns = 0
+        self._next_ns: int | None = None
+        self._pause_ns = FIRST_PAUSE_NS
+
+    def add(self, count: int, first_ns: int, last_ns: int) -> None:
+        """Count what happened between two capture times."""
+        if count <= 0:
+            return
+        self._first_ns = min(self._first_ns, first_ns) if self._open else first_ns
+        self._last_ns = max(self._last_ns, last_ns) if self._open else last_ns
+        self._open += count
+        self.total += count
+
+    def due(self, now_ns: int) -> bool:
+        """Whether a record should go out now."""
+        return self._open > 0 and (self._next_ns is None or now_ns >= self._next_ns)
+
+    @property
+    def open(self) -> bool:
+        """Whether something was counted that no record carries yet."""
+        return self._open > 0
+
+    def record(
+        self,
+        now_ns: int,
+        values: Mapping[str, Any],
+        more: Text = NOTHING,
+        severity: Severity | None = None,
+    ) -> Finding:
+        """The record of what was counted since the last one. values: what the rule's texts may name besides `who`."""
+        count, self._open = self._open, 0
+        if self._next_ns is not None:
+            self._pause_ns = min(2 * self._pause_ns, LAST_PAUSE_NS)
+        self._next_ns = now_ns + self._pause_ns
+        named = {
+            "source": self.who.get("source_ip"),
+            "destination": self.who.get("destination_ip"),
+            "station": self.who.get("station"),
+            "port": self.who.get("destination_port"),
+            "count": self.total,
+            **self.values,
+            **values,
+        }
+        return Finding(
+            rule_id=self.rule.id,
+            rule_name=self.rule.name,
+            severity=self.rule.severity if severity is None else severity,
+            techniques=self.techniques or self.rule.techniques,
+            first_ns=self._first_ns,
+            last_ns=self._last_ns,
+            explanation=self.rule.explain(named, more),
+            count=count,
+            evidence=self.exhibit.take(),
+            **self.who,
+        )
