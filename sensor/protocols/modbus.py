@@ -24,6 +24,9 @@ __all__ = ["explain", "frame", "read"]
 
 Fields = dict[str, Any]
 
+_CLEARED = np.zeros(1, dtype=PDU)
+clear(_CLEARED[0])
+
 _BITS = (t.READ_COILS, t.READ_DISCRETE_INPUTS)
 _REGISTERS = (t.READ_HOLDING_REGISTERS, t.READ_INPUT_REGISTERS)
 
@@ -59,8 +62,7 @@ def explain(pdu: bytes, kind: Kind, request: bytes | None = None) -> Fields:
 
 def _anomalies(pdu: bytes, kind: Kind) -> list[str]:
     """What is wrong with an ADU, as the compiled reading finds it."""
-    record = np.zeros(1, dtype=PDU)[0]
-    clear(record)
+    record = _CLEARED[0].copy()
     buffer = np.frombuffer(bytearray(pdu), dtype=np.uint8)
     read(buffer, 0, len(buffer), int(kind), np.uint64(0), record)
     return [str(anomaly.name).lower() for anomaly in Anomaly(int(record["anomalies"]))]
