@@ -50,6 +50,7 @@ class Settings(BaseSettings):
     smtp_password: SecretStr = Field(default=SecretStr(""), description="its password")
     smtp_sender: str = Field(default="", description="bare e-mail address that messages come from")
     smtp_ca_file: str = Field(default="", description="PEM file of the authority to trust for it; empty: the system's")
+    peer_private: bool = Field(default=False, description="pull from consoles at private addresses, also by plain http")
     webhook_private: bool = Field(default=False, description="webhooks may reach private addresses, and use plain http")
     session_hours: int = Field(default=12, ge=1, le=168, description="a login ends after this many hours")
 

@@ -10,6 +10,7 @@ from uuid import UUID
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from console.services.techniques import technique
 from console.sharing import collection, stix
 from console.sharing.collection import NewObject
 from console.sharing.document import BulletinDocument, Colour, Issuer, Notice, Technique
@@ -58,7 +59,7 @@ def document_of(session: Session, bulletin: Bulletin, now: datetime) -> Bulletin
         body=Text(bulletin.body_zh, bulletin.body_en),
         advice=Text(bulletin.advice_zh, bulletin.advice_en),
         drill=bulletin.drill,
-        techniques=tuple(Technique(technique) for technique in bulletin.techniques),
+        techniques=tuple(Technique(each, technique(each).en) for each in bulletin.techniques),
         matches=tuple(matches),
         withdrawn=tuple(sorted(before - set(matches), key=lambda match: match.text)),
     )

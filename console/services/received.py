@@ -16,6 +16,7 @@ from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
 from console.services import receipts
+from console.services.bulletins import Origin, State
 from console.sharing import collection
 from console.sharing.collection import NewObject, Outcome
 from console.sharing.document import Notice
@@ -211,8 +212,8 @@ def _new_bulletin(session: Session, subscription: Subscription, received: Receiv
         series=received.stix_id.partition("--")[2],
         version=1,
         notice=Notice.ALERT.value,
-        origin="received",
-        state="issued",
+        origin=Origin.RECEIVED.value,
+        state=State.ISSUED.value,
         tlp=received.tlp.word,
         colour="",
         techniques=[],
@@ -267,16 +268,15 @@ def _assemble(session: Session, bulletin: Bulletin, subscription: Subscription) 
     bulletin.source_name = read.source_name or subscription.name
     bulletin.first_issued_at = read.published or bulletin.issued_at
     withdrawn = read.notice is Notice.CANCEL
-    bulletin.state = "withdrawn" if withdrawn else "issued"
+    bulletin.state = (State.WITHDRAWN if withdrawn else State.ISSUED).value
     bulletin.withdrawn_at = bulletin.issued_at if withdrawn else None
+    referred = select(BulletinReference.stix_id).where(BulletinReference.bulletin_id == bulletin.id)
     rows = session.scalars(
         select(Indicator).where(
             Indicator.organisation_id == bulletin.organisation_id,
             Indicator.subscription_id == bulletin.subscription_id,
             Indicator.bulletin_id.is_(None),
-            Indicator.stix_id.in_(
-                select(BulletinReference.stix_id).where(BulletinReference.bulletin_id == bulletin.id)
-            ),
+            Indicator.stix_id.in_(referred),
         )
     )
     for row in rows:
