@@ -33,6 +33,8 @@ def indicators_for(session: Session, organisation_id: int, now: datetime | None 
         BulletinRecipient.bulletin_id == Bulletin.id, BulletinRecipient.to_organisation_id == organisation_id
     )
     own = Indicator.organisation_id == organisation_id
+    pulled = own & (Bulletin.origin == Origin.RECEIVED.value)
+    sent_here = (Bulletin.organisation_id != organisation_id) & named
     query = (
         select(Indicator)
         .outerjoin(Bulletin, Bulletin.id == Indicator.bulletin_id)
@@ -44,12 +46,7 @@ def indicators_for(session: Session, organisation_id: int, now: datetime | None 
             or_(Indicator.valid_until.is_(None), Indicator.valid_until > moment),
             or_(
                 own & Indicator.subscription_id.is_not(None) & Indicator.bulletin_id.is_(None),
-                (Bulletin.state == State.ISSUED.value)
-                & (Bulletin.tlp != Tlp.RED.word)
-                & or_(
-                    own & (Bulletin.origin == Origin.RECEIVED.value),
-                    (Bulletin.organisation_id != organisation_id) & named,
-                ),
+                (Bulletin.state == State.ISSUED.value) & (Bulletin.tlp != Tlp.RED.word) & or_(pulled, sent_here),
             ),
         )
         .order_by(Indicator.id.desc())

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID, uuid5
 
-from sqlalchemy import select
+from sqlalchemy import exists, select
 from sqlalchemy.orm import Session
 
 from console.services import bulletin_reading, publishing
@@ -17,7 +17,7 @@ from console.services.errors import InvalidError
 from console.sharing import stix
 from console.sharing.hostile import BadContentError, stix_id
 from console.sharing.tlp import Tlp
-from console.store.models import Bulletin, Finding
+from console.store.models import Bulletin, BulletinRecipient, Finding
 
 RULE_PREFIX = "indicator."  # rule ids of detectors/indicators.py
 BULLETIN_FIELD, INDICATOR_FIELD = "bulletin.id", "indicator.id"
@@ -79,7 +79,7 @@ def hits(session: Session, actor: Actor, bulletin: Bulletin) -> Hits:
 
 
 def export(session: Session, actor: Actor, bulletin_id: int, now: datetime) -> dict[str, Any]:
-    """The sightings of a bulletin as a STIX bundle, under the bulletin's own label. InvalidError when there are none."""
+    """The sightings of a bulletin as a STIX bundle, under the bulletin's own label; InvalidError if there are none."""
     bulletin = bulletin_reading.read(session, actor, bulletin_id).bulletin
     reporter = publishing.issuer_of(session, actor.organisation_id, now)
     objects: dict[str, dict[str, Any]] = {}
@@ -108,7 +108,11 @@ def inherit_drill(session: Session, finding: Finding, _now: datetime) -> None:
     """Hook of new findings: what a drill's indicator finds is a drill, marked at birth."""
     if not finding.rule_id.startswith(RULE_PREFIX) or finding.drill:
         return
+    named = exists().where(
+        BulletinRecipient.bulletin_id == Bulletin.id,
+        BulletinRecipient.to_organisation_id == finding.organisation_id,
+    )
     drill = select(Bulletin.id).where(
-        Bulletin.stix_id == str(finding.fields.get(BULLETIN_FIELD, "")), Bulletin.drill.is_(True)
+        Bulletin.stix_id == str(finding.fields.get(BULLETIN_FIELD, "")), Bulletin.drill.is_(True), named
     )
     finding.drill = session.scalar(drill.limit(1)) is not None
