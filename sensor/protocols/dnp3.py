@@ -31,7 +31,7 @@ from sensor.decode.pdu import NO_VALUE, PDU, Anomaly, Kind, Protocol, clear, has
 from sensor.operations import Verb
 from sensor.protocols.dnp3_link import BROADCASTS, Int, Octets, u8
 from sensor.protocols.dnp3_objects import ATTRIBUTES
-from sensor.protocols.dnp3_points import Points
+from sensor.protocols.dnp3_points import Points, object_types
 from sensor.protocols.dnp3_values import indications
 from sensor.protocols.dnp3_walk import ALL_POINTS, ILLEGAL, LENGTH, PREFIX_OCTETS, header, number, object_bits
 
@@ -82,9 +82,11 @@ FUNCTIONS: dict[int, tuple[str, Verb]] = {  # 4.2; each code has one verb, `acti
 }
 VERBS: dict[int, Verb] = {code: verb for code, (_, verb) in FUNCTIONS.items()}
 
-# A write or read of these groups is not just that.
-WRITE_VERBS: dict[int, Verb] = {0: Verb.CONFIGURE, 34: Verb.CONFIGURE, 50: Verb.TIME_SET, 70: Verb.FILE}
-READ_VERBS: dict[int, Verb] = {0: Verb.IDENTIFY, 70: Verb.FILE}
+# A write or read of these groups is not just that; where several come together, the first here names it.
+FINER_VERBS: dict[int, dict[int, Verb]] = {
+    WRITE: {10: Verb.COMMAND, 50: Verb.TIME_SET, 34: Verb.CONFIGURE, 0: Verb.CONFIGURE, 70: Verb.FILE},
+    READ: {70: Verb.FILE, 0: Verb.IDENTIFY},
+}
 
 IIN_REFUSED = 0x0007
 IIN_RESERVED = 0x00C0
@@ -247,14 +249,15 @@ def _read_objects(buf: Octets, at: Int, end: Int, function: Int, seed: Int, pdu:
 
 
 def action(fragment: bytes) -> Verb:
-    """The verb of a fragment: its function's, or a finer one where the first object says more."""
+    """The verb of a fragment: its function's, or a finer one where its objects say more."""
     if len(fragment) < 2:
         return Verb.UNKNOWN
-    function, group = fragment[1], fragment[2] if len(fragment) >= 5 else -1
-    if function == WRITE:
-        return WRITE_VERBS.get(group, Verb.WRITE)
-    if function == READ:
-        return READ_VERBS.get(group, Verb.READ)
+    function = fragment[1]
+    if function in FINER_VERBS:
+        groups = {group for group, _ in object_types(np.frombuffer(fragment, np.uint8), 2, function)}
+        for group, verb in FINER_VERBS[function].items():
+            if group in groups:
+                return verb
     return VERBS.get(function, Verb.UNKNOWN)
 
 

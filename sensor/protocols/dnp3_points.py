@@ -16,8 +16,9 @@ from sensor.protocols.dnp3_walk import ALL_POINTS, PREFIX_OCTETS, header, number
 
 MAX_POINTS = 100  # points listed; `dnp3.point_count` is exact. A fragment of packed bits can hold 16,000
 
-DOUBLE_BIT, CONTROL, ANALOG_OUTPUT, TIME, COMMON_TIME, FILE, IIN, AUTHENTICATION = 3, 12, 41, 50, 51, 70, 80, 120
-RESPONSE = 129  # function codes from here on answer
+DOUBLE_BIT, BINARY_OUTPUT, CONTROL, ANALOG_OUTPUT, TIME, COMMON_TIME = 3, 10, 12, 41, 50, 51
+FILE, IIN, AUTHENTICATION = 70, 80, 120
+WRITE, RESPONSE = 2, 129  # function codes; those from 129 on answer
 
 # Fields of file and authentication objects that are worth filtering by: name in the object library, name in the schema.
 FILE_FIELDS = {
@@ -37,6 +38,13 @@ AUTHENTICATION_FIELDS = {
     "error": "dnp3.authentication.error",
     "key_status": "dnp3.authentication.key_status",
 }
+
+
+def object_types(octets: Octets, at: int, function: int) -> Iterator[tuple[int, int]]:
+    """Group and variation of each object header from `at` on."""
+    while len(octets) - at >= 3:
+        yield int(octets[at]), int(octets[at + 1])
+        at = int(header(octets, at, len(octets), function)[5])
 
 
 class Points:
@@ -113,6 +121,8 @@ class Points:
 
     def _bits(self, group: int, variation: int, index: int | None, value: int) -> None:
         """One point of a packed format."""
+        if group == BINARY_OUTPUT and self.function == WRITE:
+            self._add("dnp3.command", f"set {'a point' if index is None else f'point {index}'} to {value}")
         if group == DOUBLE_BIT:
             self._point(group, variation, index, shown.DOUBLE_BIT[value])
         elif group == IIN and index is not None and index < len(shown.INDICATIONS):
