@@ -19,6 +19,9 @@ BLUEPRINTS = (
     "console.web.findings",
     "console.web.sensors",
     "console.web.account",
+    "console.web.incidents",
+    "console.web.contacts",
+    "console.web.acknowledge",
     "console.api.ingest",
     "console.api.taxii",
 )

@@ -29,7 +29,6 @@ P = ParamSpec("P")
 
 log = logging.getLogger(__name__)
 
-LEASE = "notify"
 SENDERS = 8  # threads of each channel: a channel that hangs never takes another's
 RENEW_S = 3.0  # a third of the lease: two renewals may fail before it is lost
 
@@ -75,7 +74,7 @@ class Dispatcher:
         if start < self._renew_at:
             return True
         with self._store.transaction() as session:
-            held = lease.hold(session, LEASE, self.owner, self._clock())
+            held = lease.hold(session, lease.NOTIFY, self.owner, self._clock())
         # Counted from before the transaction: this process must stop believing before another may begin.
         self._renew_at = start + RENEW_S if held else 0.0
         self._held_until = start + lease.DURATION.total_seconds() if held else 0.0
@@ -194,7 +193,7 @@ class Dispatcher:
         while any(self._busy.values()) and time.monotonic() < end:
             time.sleep(0.05)
         with self._store.transaction() as session:
-            lease.release(session, LEASE, self.owner, self._clock())
+            lease.release(session, lease.NOTIFY, self.owner, self._clock())
 
 
 def steady() -> float:

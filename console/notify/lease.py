@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 from console.store.models.outbox import Lease
 
 DURATION = timedelta(seconds=10)
+NOTIFY = "notify"  # the lease of whoever sends notifications
 
 
 def hold(session: Session, name: str, owner: str, now: datetime) -> bool:

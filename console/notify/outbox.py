@@ -102,7 +102,7 @@ def _left_behind(owner: str) -> ColumnElement[bool]:
 def due_by_channel(session: Session, owner: str, now: datetime) -> dict[str, int]:
     """How many messages each channel could send now; a look without a write."""
     counted = select(Notification.channel, func.count()).where(_due(owner, now)).group_by(Notification.channel)
-    return {name: count for name, count in session.execute(counted)}
+    return dict(session.execute(counted).all())
 
 
 def _over(owner: str, now: datetime) -> ColumnElement[bool]:

@@ -69,6 +69,8 @@ def scoped(actor: Actor, model: type[T]) -> Select[T]:
 
 def load(session: Session, actor: Actor, model: type[T], row_id: int) -> T:
     """One row of the actor's organisation; NotFoundError alike for what does not exist and for what is another's."""
+    if not 0 < row_id < 2**63:  # the database's driver would fail on it
+        raise NotFoundError
     row = session.scalar(scoped(actor, model).where(model.id == row_id))
     if row is None:
         raise NotFoundError

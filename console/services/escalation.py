@@ -7,14 +7,15 @@ its message enter the store in one transaction; so do an acknowledgement and the
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import or_, select
 from sqlalchemy.orm import Session, selectinload
 
-from console.notify import message, outbox
-from console.services.actor import scoped, the_console
+from console.notify import lease, message, outbox
+from console.services.actor import Actor, scoped, the_console
 from console.services.timeline import note
 from console.store.models.contact import ContactAddress, Escalation, EscalationPolicy, EscalationStep
 from console.store.models.finding import Finding
@@ -171,6 +172,30 @@ def _tell(
             address=address.shown,
             call=escalation.told + 1,
         )
+
+
+@dataclass(frozen=True, slots=True)
+class NextCall:
+    """Who is told next, and when, if nobody acknowledges before. contact: "" when nobody is left or set."""
+
+    at: datetime
+    contact: str
+
+
+def next_call(session: Session, actor: Actor, incident: Incident) -> NextCall | None:
+    """None when nobody is being called."""
+    escalation = _of(session, incident)
+    if escalation is None or escalation.due_at is None or incident.organisation_id != actor.organisation_id:
+        return None
+    steps, rounds = _steps(session, incident.organisation_id)
+    left = escalation.told < len(steps) * rounds
+    name = steps[escalation.told % len(steps)].address.contact.name if left else ""
+    return NextCall(escalation.due_at, name)
+
+
+def worker_runs(session: Session, now: datetime) -> bool:
+    """Whether a process is there to send anything."""
+    return lease.is_held(session, lease.NOTIFY, now)
 
 
 def tell_taken(session: Session, incident: Incident, by_address: int | None, now: datetime) -> None:

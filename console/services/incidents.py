@@ -248,7 +248,7 @@ def listing(session: Session, actor: Actor, state: str = "", page: int = 1) -> t
 def counts(session: Session, actor: Actor) -> dict[str, int]:
     """How many incidents are in each state."""
     mine = select(Incident.state, func.count()).where(Incident.organisation_id == actor.organisation_id)
-    found = {name: count for name, count in session.execute(mine.group_by(Incident.state))}
+    found = dict(session.execute(mine.group_by(Incident.state)).all())
     return {state.value: found.get(state.value, 0) for state in IncidentState}
 
 

@@ -23,5 +23,7 @@ class Place:
 NAVIGATION = (
     Place("overview.page", lazy_gettext("Overview"), "o", "overview"),
     Place("findings.index", lazy_gettext("Findings"), "f", "finding"),
+    Place("incidents.index", lazy_gettext("Incidents"), "i", "incident"),
+    Place("contacts.index", lazy_gettext("Contacts"), "c", "contact"),
     Place("sensors.index", lazy_gettext("Sensors"), "s", "sensor"),
 )

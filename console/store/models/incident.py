@@ -137,5 +137,5 @@ class IncidentPolicy(OrgOwned, Base):
     __tablename__ = "incident_policy"
     __table_args__ = (UniqueConstraint("organisation_id"),)
 
-    opens_at: Mapped[int | None] = mapped_column(default=int(Severity.HIGH))
-    join_hours: Mapped[int] = mapped_column(default=24)
+    opens_at: Mapped[int | None]
+    join_hours: Mapped[int]
