@@ -133,9 +133,9 @@ def all_sensors(session: Session, actor: Actor) -> list[Sensor]:
     return sorted(found, key=lambda s: (s.revoked_at is not None, s.segment.site.name, s.segment.name, s.name))
 
 
-def epochs(session: Session, actor: Actor, sensor_id: int | None = None) -> list[SensorEpoch]:
-    """What arrived of each life of the sensors' spools, newest first."""
-    query = scoped(actor, SensorEpoch).order_by(SensorEpoch.last_at.desc())
-    if sensor_id is not None:
-        query = query.where(SensorEpoch.sensor_id == sensor_id)
-    return list(session.scalars(query))
+def lives(session: Session, actor: Actor) -> dict[int, list[SensorEpoch]]:
+    """By sensor id: what arrived of each life of its spool, newest first."""
+    found: dict[int, list[SensorEpoch]] = {}
+    for life in session.scalars(scoped(actor, SensorEpoch).order_by(SensorEpoch.last_at.desc())):
+        found.setdefault(life.sensor_id, []).append(life)
+    return found

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import wraps
 from typing import ParamSpec, TypeVar, cast
+from zoneinfo import ZoneInfo
 
 from flask import current_app, g, has_request_context, request
 from flask_login import UserMixin, current_user
@@ -53,6 +54,11 @@ def console() -> Console:
 def now() -> datetime:
     """The time by the application's clock, UTC."""
     return console().clock()
+
+
+def zone() -> ZoneInfo:
+    """The time zone of the installation."""
+    return ZoneInfo(console().settings.timezone)
 
 
 def db() -> Session:

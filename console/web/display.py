@@ -6,16 +6,17 @@ import json
 import unicodedata
 from datetime import UTC, datetime, timedelta
 from typing import Any
-from zoneinfo import ZoneInfo
 
 from flask import Flask
 from flask_babel import format_decimal, lazy_gettext, ngettext
 from flask_babel import gettext as _
 from markupsafe import Markup
 
+from console.services.actor import Role
 from console.services.sensors import State
-from console.web.context import console
+from console.web.context import console, zone
 from detectors.finding import Severity
+from sensor.schema import FIELDS
 
 SEVERITIES = {
     Severity.CRITICAL: lazy_gettext("Critical"),
@@ -35,23 +36,31 @@ SENSOR_STATES = {
 def register_filters(app: Flask) -> None:
     """Install the filters under the names that templates use."""
     app.jinja_env.filters.update(
-        time=time_element, ago=ago, number=format_decimal, wire=wire, value=value, severity=severity_name
+        time=time_element,
+        ago=ago,
+        number=format_decimal,
+        wire=wire,
+        value=value,
+        severity=severity_name,
+        local=local_text,
     )
-    app.jinja_env.globals.update(severities=SEVERITIES, sensor_states=SENSOR_STATES, zone_name=zone_name)
+    app.jinja_env.globals.update(
+        Role=Role, severities=SEVERITIES, sensor_states=SENSOR_STATES, zone_name=zone_name, field_meaning=field_meaning
+    )
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
 
 
 def local(moment: datetime) -> datetime:
     """The time in the installation's zone; in UTC at the ends of the calendar, where no zone can shift it."""
     try:
-        return moment.astimezone(ZoneInfo(console().settings.timezone))
+        return moment.astimezone(zone())
     except OverflowError:
         return moment.astimezone(UTC)
 
 
 def zone_name() -> str:
     """The zone of times on pages, as an offset: "UTC+08:00"."""
-    offset = f"{console().clock().astimezone(ZoneInfo(console().settings.timezone)):%z}"
+    offset = f"{console().clock().astimezone(zone()):%z}"
     return f"UTC{offset[:3]}:{offset[3:]}"
 
 
@@ -79,6 +88,11 @@ def ago(moment: datetime | None) -> str:
     return str(ngettext("%(num)d days ago", "%(num)d days ago", seconds // 86400))
 
 
+def local_text(moment: datetime) -> str:
+    """The local time as a filter in the URL has it."""
+    return local(moment).strftime("%Y-%m-%dT%H:%M:%S")
+
+
 def severity_name(level: int) -> str:
     """The word of a severity in the reader's language."""
     return str(SEVERITIES[Severity(level)])
@@ -104,3 +118,9 @@ def value(anything: Any) -> str:
             return wire(", ".join(str(item) for item in anything))
         return wire(json.dumps(anything, ensure_ascii=False))
     return wire(anything)
+
+
+def field_meaning(name: str) -> str:
+    """What the schema says about a field, in English as it is written there; "" for a field that it does not know."""
+    field = FIELDS.get(name)
+    return field.meaning if field else ""

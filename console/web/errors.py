@@ -5,9 +5,10 @@ from __future__ import annotations
 import logging
 import math
 import time
+from collections.abc import Callable
 from typing import Any
 
-from flask import Flask, jsonify, render_template, request
+from flask import Flask, flash, jsonify, render_template, request
 from flask_babel import gettext
 from flask_limiter import RateLimitExceeded
 from sqlalchemy.exc import OperationalError
@@ -43,6 +44,13 @@ def _answer(status: int, message: str, headers: dict[str, str] | None = None) ->
 def _service_error(error: ServiceError) -> Any:
     message = gettext(error.message, **error.values) if error.message else ""
     return _answer(error.status, message)
+
+
+def refused(error: ServiceError, page: Callable[[], Any]) -> Any:
+    """What a form asked for makes no sense: the page again, saying why, and nothing is changed."""
+    context.rollback()
+    flash(gettext(error.message, **error.values), "error")
+    return page(), error.status
 
 
 def _http_error(error: HTTPException) -> Any:

@@ -6,10 +6,27 @@ from typing import Any
 
 from flask import Blueprint, render_template
 
+from console.services import findings
+from console.services.finding_filter import FindingFilter
+from console.web.context import actor, db, now, zone
+from console.web.next_steps import next_steps
+from console.web.numbers import NUMBERS
+
 blueprint = Blueprint("overview", __name__)
+
+LAST_DAY = FindingFilter(since="now-24h", by="received")
+NEWEST = FindingFilter(state="new", sort="-received")
 
 
 @blueprint.get("/")
 def page() -> Any:
-    """Numbers that link to lists."""
-    return render_template("overview/page.html")
+    """Numbers that link to lists, what arrived in the last day, what to do next."""
+    return render_template(
+        "overview/page.html",
+        numbers=[number(db(), actor(), now()) for number in NUMBERS],
+        steps=next_steps(db(), actor(), now()),
+        bars=findings.histogram(db(), actor(), LAST_DAY, now(), zone()),
+        wanted=LAST_DAY,
+        newest=findings.search(db(), actor(), NEWEST, now(), zone()).rows[:6],
+        targets=findings.top_targets(db(), actor()),
+    )

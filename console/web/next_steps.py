@@ -1,0 +1,78 @@
+"""What to do next, by urgency: one function and one line for each kind of work that can wait for somebody."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+
+from flask import url_for
+from flask_babel import gettext as _
+from sqlalchemy.orm import Session
+
+from console.services import sensors
+from console.services.actor import Actor, Role, scoped
+from console.services.sensors import State
+from console.store.models import Finding
+from console.web.display import wire
+from console.web.language import locale
+from detectors.finding import Severity
+
+SHOWN = 6
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One thing to do. level: a Severity's value, for its order and its mark."""
+
+    level: int
+    text: str
+    detail: str
+    href: str
+
+
+def judge_grave_findings(session: Session, actor: Actor, now: datetime) -> list[Step]:
+    """Look at what is new and grave."""
+    query = scoped(actor, Finding).where(Finding.verdict.is_(None), Finding.severity >= Severity.HIGH)
+    rows = session.scalars(query.order_by(Finding.severity.desc(), Finding.received_at.desc()).limit(4))
+    return [
+        Step(
+            row.severity,
+            wire(row.rule_name(locale())),
+            f"{row.source_ip or '?'} → {row.destination_ip or '?'}",
+            url_for("findings.detail", finding_id=row.id),
+        )
+        for row in rows
+    ]
+
+
+def look_after_sensors(session: Session, actor: Actor, now: datetime) -> list[Step]:
+    """A segment that nobody watches; a console without sensors."""
+    found = [sensor for sensor in sensors.all_sensors(session, actor) if sensor.revoked_at is None]
+    href = url_for("sensors.index")
+    if not found:
+        text = _("Add the first sensor") if actor.may(Role.ADMINISTRATOR) else _("No sensor reports to this console")
+        return [Step(Severity.MEDIUM, text, _("Nothing is watched yet."), href)]
+    steps = []
+    for sensor in found:
+        state = sensors.state(sensor, now)
+        if state is State.ACTIVE:
+            continue
+        where = f"{sensor.segment.site.name} / {sensor.segment.name}"
+        if state is State.SILENT:
+            steps.append(Step(Severity.HIGH, _("Sensor %(name)s is silent", name=sensor.name), where, href))
+        else:
+            steps.append(Step(Severity.LOW, _("Start sensor %(name)s", name=sensor.name), where, href))
+    return steps
+
+
+STEPS: tuple[Callable[[Session, Actor, datetime], list[Step]], ...] = (
+    judge_grave_findings,
+    look_after_sensors,
+)
+
+
+def next_steps(session: Session, actor: Actor, now: datetime) -> list[Step]:
+    """The most urgent things to do, of all kinds."""
+    steps = [step for kind in STEPS for step in kind(session, actor, now)]
+    return sorted(steps, key=lambda step: -step.level)[:SHOWN]
