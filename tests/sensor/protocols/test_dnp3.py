@@ -191,7 +191,7 @@ def test_repetitions_of_a_command_are_one_behaviour_and_other_commands_are_not()
     setting = detail(SET_POINT_5)
     assert detail(changed(SET_POINT_5, 8, 0x42)) == setting, "another value"
     assert detail(changed(SET_POINT_5, 6, 6)) != setting, "another point"
-    time = hexed("C0 02 3201 07 01 E939D2647101")
+    time = hexed("C0 02 3201 07 01 7B806E877401")
     assert detail(time) == detail(changed(time, 8, 0xFF)), "another time to set"
     indication = hexed("C0 02 5001 00 07 07 00")
     assert detail(indication) != detail(changed(indication, 7, 1)), "another state of the indication"
@@ -283,8 +283,8 @@ def test_dangerous_functions_have_the_verb_that_detectors_look_for(functions, ve
     ("data", "verb"),
     [
         ("C0 02 5001 00 07 07 00", Verb.WRITE),
-        ("C0 02 3201 07 01 E939D2647101", Verb.TIME_SET),
-        ("C0 02 5001 00 07 07 00 3203 07 01 E939D2647101", Verb.TIME_SET),  # behind something harmless
+        ("C0 02 3201 07 01 7B806E877401", Verb.TIME_SET),
+        ("C0 02 5001 00 07 07 00 3203 07 01 7B806E877401", Verb.TIME_SET),  # behind something harmless
         ("C0 02 0A01 00 00 07 55", Verb.COMMAND),
         ("C0 02 2201 17 01 05 0A00", Verb.CONFIGURE),
         ("C0 01 3C0206", Verb.READ),
