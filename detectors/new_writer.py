@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from detectors import knowledge
 from detectors.contract import Fresh, Labels, Scene, station_of
-from detectors.finding import Finding, Text
+from detectors.finding import Finding, Severity, Text
 from detectors.problem import Problem
 from detectors.roles import Roles, said
 from sensor.decode.pdu import Kind, Outcome, Protocol
@@ -39,6 +39,7 @@ class _Writer:
         self.verbs: dict[Verb, None] = {}
         self.new: bool | None = None  # None: not judged yet
         self.seen: Text | None = None  # what it did before
+        self.severity: Severity | None = None  # in place of the rule's
         self.watched_ns = 0  # how long its device was seen before the first write
 
 
@@ -118,7 +119,7 @@ class NewWriter:
             if it.new is None and it.first_ns is not None:
                 it.new = self._judge(scene, it, learn_ns)
             if it.new and it.problem.open and (final or it.problem.due(scene.now_ns)):
-                yield it.problem.record(scene.now_ns, self._values(it))
+                yield it.problem.record(scene.now_ns, self._values(it), severity=it.severity)
 
     def _judge(self, scene: Scene, it: _Writer, learn_ns: int) -> bool:
         """Whether a writer is new: its device was in regular exchange for the learning time before the first write."""
@@ -140,7 +141,8 @@ class NewWriter:
         elif not asks.any():
             it.seen = Text("它此前从未出现过", "it had not been seen before at all")
         elif (asks & (earlier["server"] == it.server)).any():
-            it.seen = Text("此前它只读取过", "until then it had only read")
+            # Operators act seldom: a known reader who begins to write is far less odd than a host nobody knew.
+            it.seen, it.severity = Text("此前它只读取过", "until then it had only read"), Severity.LOW
         it.watched_ns = first_ns - int(device["first_ns"].min())
         return True
 

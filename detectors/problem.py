@@ -11,6 +11,7 @@ from detectors.knowledge import NOTHING, Rule
 
 FIRST_PAUSE_NS = 10 * 10**9  # between the first and the second record of a problem that goes on, in capture time
 LAST_PAUSE_NS = 3600 * 10**9  # the pause doubles up to this
+DNP3_BROADCASTS = range(0xFFFD, 0x10000)  # IEEE 1815, 9.2.5.2.1
 
 
 class Problem:
@@ -64,7 +65,7 @@ class Problem:
         named = {
             "source": self.who.get("source_ip"),
             "destination": self.who.get("destination_ip"),
-            "station": self.who.get("station"),
+            "station": _station(self.who["protocol"], self.who.get("station")),
             "port": self.who.get("destination_port"),
             "count": self.total,
             **self.values,
@@ -82,3 +83,14 @@ class Problem:
             evidence=self.exhibit.take(),
             **self.who,
         )
+
+
+def _station(protocol: str, station: int | None) -> Text | None:
+    """The device behind the address, in the words of its protocol."""
+    if station is None:
+        return None
+    if protocol != "dnp3":
+        return Text(f"单元 {station}", f"unit {station}")
+    if station in DNP3_BROADCASTS:
+        return Text(f"广播地址 {station}", f"broadcast address {station}")
+    return Text(f"子站 {station}", f"outstation {station}")

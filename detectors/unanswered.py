@@ -67,14 +67,13 @@ class Unanswered:
         view = scene.view
         new = self._fresh.rows(view.behaviours.table)
         self._pair_of.grow(len(view.behaviours))
-        for row, verb in self._roles.commands(view, new):
-            number = self._pair(scene, row)
-            self._pair_of.values[row] = number
-            self._pairs[number].verbs[verb] = None
-        for row, _ in self._roles.commands(view, new, Outcome.UNANSWERED):
+        for row, _ in self._roles.commands(view, new):
+            self._pair_of.values[row] = self._pair(scene, row)
+        for row, verb in self._roles.commands(view, new, Outcome.UNANSWERED):
             number = int(self._pair_of[view.behaviours.table[row : row + 1]["asked"]][0])
             if number >= 0:
                 self._pairs[number].behaviours.append(row)
+                self._pairs[number].verbs[verb] = None
 
     def _pair(self, scene: Scene, row: int) -> int:
         b = scene.view.behaviours.table[row]
