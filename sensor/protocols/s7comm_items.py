@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from sensor.protocols import s7comm_tables as t
+from sensor.text import wire_text
 
 
 class Octets:
@@ -42,9 +43,8 @@ class Octets:
 
 
 def printable(octets: bytes) -> str:
-    r"""Octets as ASCII; whatever is not printable, and the backslash, as \xNN. Trailing zeros and blanks go."""
-    text = octets.rstrip(b"\0 ")
-    return "".join(chr(o) if 0x20 <= o < 0x7F and o != 0x5C else f"\\x{o:02x}" for o in text)
+    """A string of fixed length as text that is safe to look at, without the blanks or zeros that fill it up."""
+    return wire_text(octets.rstrip(b"\0 "))
 
 
 @dataclass(frozen=True, slots=True)
