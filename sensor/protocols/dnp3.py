@@ -248,13 +248,18 @@ def _read_objects(buf: Octets, at: Int, end: Int, function: Int, seed: Int, pdu:
 # ---- full depth ----
 
 
+def _octets(fragment: bytes) -> Octets:
+    """A writable array, the type for which the kernel has compiled the walk already."""
+    return np.frombuffer(bytearray(fragment), np.uint8)
+
+
 def action(fragment: bytes) -> Verb:
     """The verb of a fragment: its function's, or a finer one where its objects say more."""
     if len(fragment) < 2:
         return Verb.UNKNOWN
     function = fragment[1]
     if function in FINER_VERBS:
-        groups = {group for group, _ in object_types(np.frombuffer(fragment, np.uint8), 2, function)}
+        groups = {group for group, _ in object_types(_octets(fragment), 2, function)}
         for group, verb in FINER_VERBS[function].items():
             if group in groups:
                 return verb
@@ -266,10 +271,10 @@ def explain(pdu: bytes, kind: Kind, request: bytes | None = None) -> dict[str, A
 
     request: the fragment that a response answers, where known; `event.action` is then the request's.
     """
-    octets = np.frombuffer(pdu, np.uint8)
+    octets = _octets(pdu)
     record = np.zeros(1, PDU)[0]
     clear(record)
-    read(octets, 0, len(pdu), 0, 0, 0, record)
+    read(octets, 0, len(pdu), 0, 0, np.uint64(0), record)
     answers = kind == Kind.RESPONSE and request is not None
     fields: dict[str, Any] = {"event.action": str(action(request if answers and request is not None else pdu))}
     if pdu:

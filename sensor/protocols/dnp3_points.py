@@ -15,6 +15,7 @@ from sensor.protocols.dnp3_objects import ATTRIBUTES, OBJECTS, VARIATION_IS_LENG
 from sensor.protocols.dnp3_walk import ALL_POINTS, PREFIX_OCTETS, header, number, object_bits, object_end
 
 MAX_POINTS = 100  # points listed; `dnp3.point_count` is exact. A fragment of packed bits can hold 16,000
+MAX_OBJECTS = 2048  # object headers explained: a fragment of the usual 2048 octets has room for a third of that
 
 DOUBLE_BIT, BINARY_OUTPUT, CONTROL, ANALOG_OUTPUT, TIME, COMMON_TIME = 3, 10, 12, 41, 50, 51
 FILE, IIN, AUTHENTICATION = 70, 80, 120
@@ -63,7 +64,9 @@ class Points:
         end = len(self.octets)
         count_all = 0
         undecoded = 0
-        while end - at >= 3:
+        for _ in range(MAX_OBJECTS):
+            if end - at < 3:
+                break
             found = header(self.octets, at, end, self.function)
             faults, qualifier, first, count, objects, after, carried = map(int, found)
             group, variation, prefix = int(self.octets[at]), int(self.octets[at + 1]), qualifier >> 4 & 7

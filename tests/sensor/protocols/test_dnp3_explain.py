@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from sensor.decode.pdu import Kind
 from sensor.protocols import dnp3, dnp3_values
 from sensor.protocols.dnp3_objects import GROUPS, OBJECTS
-from sensor.protocols.dnp3_points import MAX_POINTS
+from sensor.protocols.dnp3_points import MAX_OBJECTS, MAX_POINTS
 from sensor.schema import DNP3, FIELDS
 
 TIME = "7B806E877401"  # 2020-09-13T12:26:40.123Z
@@ -158,6 +158,12 @@ def test_the_list_of_points_is_capped_and_the_count_is_exact():
     fields = explain(hexed("C0 81 0000 0101 01 0000 E703") + bytes(125))
     assert len(fields["dnp3.points"]) == MAX_POINTS
     assert fields["dnp3.point_count"] == 1000
+
+
+def test_a_flood_of_object_headers_is_capped_and_the_rest_is_counted():
+    fields = explain(hexed("C0 01") + hexed("3C0206") * 20_000)
+    assert len(fields["dnp3.objects"]) == MAX_OBJECTS
+    assert fields["dnp3.undecoded"] == 3 * (20_000 - MAX_OBJECTS)
 
 
 @pytest.mark.parametrize(
