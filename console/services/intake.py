@@ -223,4 +223,4 @@ def parse(model: type[Strict], body: bytes) -> Any:
     try:
         return model.model_validate(value)
     except ValidationError as error:
-        raise InvalidError("%(reason)s", reason=explain(error)) from None
+        raise InvalidError(explain(error)) from None

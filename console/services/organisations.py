@@ -43,6 +43,8 @@ def named(session: Session, name: str | None) -> Organisation:
     """The organisation of that name; with None the only one there is. NotFoundError otherwise."""
     query = select(Organisation) if name is None else select(Organisation).where(Organisation.name == name)
     found = session.scalars(query.limit(2)).all()
+    if not found and name is not None:
+        raise NotFoundError("There is no organisation %(name)s.", name=name)
     if len(found) != 1:
-        raise NotFoundError("There is no organisation %(name)s." if name else "Name the organisation.", name=name)
+        raise NotFoundError("Name the organisation.")
     return found[0]
