@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import delete, select
+from sqlalchemy import delete, or_, select
 from sqlalchemy.orm import Session
 
 from console.services import receipts
@@ -62,7 +62,8 @@ def take_in(session: Session, subscription: Subscription, objects: Iterable[Any]
     for received in added:
         if received.stix_type == "report" and (bulletin := _store_report(session, subscription, received, now, counts)):
             touched[bulletin.id] = bulletin
-    for bulletin in _referring(session, subscription, [received.stix_id for received in added]):
+    arrived = {name: None for received in added for name in (received.stix_id, received.about) if name}
+    for bulletin in _referring(session, subscription, list(arrived)):
         touched[bulletin.id] = bulletin
     for bulletin in touched.values():
         _assemble(session, bulletin, subscription)
@@ -77,7 +78,12 @@ def parts_of(session: Session, bulletin: Bulletin) -> list[SharedObject]:
         select(SharedObject)
         .where(
             SharedObject.organisation_id == bulletin.organisation_id,
-            SharedObject.stix_id.in_(referred) | (SharedObject.stix_id == bulletin.stix_id),
+            or_(
+                SharedObject.stix_id == bulletin.stix_id,
+                SharedObject.stix_id.in_(referred),
+                SharedObject.about == bulletin.stix_id,
+                SharedObject.about.in_(referred),
+            ),
             # Only what the bulletin's own source brought: nobody else writes into its text.
             SharedObject.subscription_id == bulletin.subscription_id,
         )
@@ -100,6 +106,7 @@ def _new(received: ReceivedObject, subscription: Subscription) -> NewObject:
         held=Held.AS_RECIPIENT,
         body=received.body,
         subscription_id=subscription.id,
+        about=received.about,
     )
 
 
@@ -238,11 +245,11 @@ def _referring(session: Session, subscription: Subscription, stix_ids: Sequence[
     for some in _batches(stix_ids):
         rows = session.scalars(
             select(Bulletin)
-            .join(BulletinReference, BulletinReference.bulletin_id == Bulletin.id)
+            .outerjoin(BulletinReference, BulletinReference.bulletin_id == Bulletin.id)
             .where(
-                BulletinReference.organisation_id == subscription.organisation_id,
-                BulletinReference.stix_id.in_(some),
+                Bulletin.organisation_id == subscription.organisation_id,
                 Bulletin.subscription_id == subscription.id,
+                or_(Bulletin.stix_id.in_(some), BulletinReference.stix_id.in_(some)),
             )
             .distinct()
         )

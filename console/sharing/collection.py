@@ -27,6 +27,7 @@ class NewObject:
     """One STIX object to be added.
 
     version: its `modified`, else its `created`, None where it has neither. body: the object as JSON, ASCII.
+    about: what a translation translates.
     """
 
     stix_id: str
@@ -38,6 +39,7 @@ class NewObject:
     body: str
     bulletin_id: int | None = None
     subscription_id: int | None = None
+    about: str = ""
 
 
 def find(session: Session, organisation_id: int) -> Collection | None:
@@ -107,6 +109,7 @@ def _add_one(session: Session, collection: Collection, item: NewObject, now: dat
             held=item.held.value,
             bulletin_id=item.bulletin_id,
             subscription_id=item.subscription_id,
+            about=item.about,
             body=item.body,
         )
     )

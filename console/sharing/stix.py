@@ -116,7 +116,7 @@ def objects(document: BulletinDocument) -> list[dict[str, Any]]:
         description=document.body.en if english else document.body.zh,
         report_types=["threat-report"],
         published=document.first_issued,
-        object_refs=[issuer["id"], *(thing.id for thing in (*referred, *translations))],
+        object_refs=[issuer["id"], *(thing.id for thing in referred)],
         extensions={
             EXTENSION_ID: {
                 "extension_type": "property-extension",

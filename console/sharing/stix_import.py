@@ -42,7 +42,10 @@ _OURS = frozenset({*DEFINITION_IDS.values(), *TLP1_DEFINITION_IDS})
 
 @dataclass(frozen=True, slots=True)
 class ReceivedObject:
-    """One object that keeps the rules. version: `modified`, else `created`, else None. body: JSON, ASCII."""
+    """One object that keeps the rules.
+
+    version: `modified`, else `created`, else None. body: JSON, ASCII. about: the object that a translation translates.
+    """
 
     stix_id: str
     stix_type: str
@@ -50,6 +53,7 @@ class ReceivedObject:
     tlp: Tlp
     body: str
     data: Mapping[str, Any]
+    about: str = ""
 
 
 @dataclass(slots=True)
@@ -105,7 +109,8 @@ def _object(thing: Any, claims: dict[str, Tlp | None]) -> ReceivedObject:
         raise BadContentError("too large")
     # The published markings mean the same to everybody, whoever sends them.
     tlp = Tlp.CLEAR if identifier in _OURS else marking_of(thing, claims)
-    return ReceivedObject(identifier, kind, modified or created, tlp, body, thing)
+    about = stix_id(thing.get("object_ref"))[1] if kind == "language-content" else ""
+    return ReceivedObject(identifier, kind, modified or created, tlp, body, thing, about)
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,6 +34,7 @@ class SharedObject(OrgOwned):
     sequence: from 1, grows with each object of the collection; date_added: strictly grows with it.
     version: `modified`, else `created`, else `date_added`, as text with microseconds: sorts like the time.
     tlp: value of console.sharing.tlp.Tlp; held: name of its Held. body: the object as JSON, ASCII.
+    about: of a translation (language-content) the object that it translates, otherwise "".
     bulletin_id: the issued bulletin version it belongs to, whose recipients are named. subscription_id: whence it came.
     """
 
@@ -42,6 +43,7 @@ class SharedObject(OrgOwned):
         UniqueConstraint("collection_id", "sequence"),
         UniqueConstraint("collection_id", "stix_id", "version"),
         Index(None, "collection_id", "date_added"),
+        Index(None, "collection_id", "about"),
     )
 
     collection_id: Mapped[int] = mapped_column(ForeignKey("collection.id"))
@@ -55,4 +57,5 @@ class SharedObject(OrgOwned):
     held: Mapped[str] = mapped_column(String(16))
     bulletin_id: Mapped[int | None] = mapped_column(ForeignKey("bulletin.id"), index=True)
     subscription_id: Mapped[int | None] = mapped_column(ForeignKey("subscription.id"), index=True)
+    about: Mapped[str] = mapped_column(String(300), default="")
     body: Mapped[str] = mapped_column(Text)

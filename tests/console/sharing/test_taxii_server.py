@@ -326,9 +326,9 @@ def test_every_release_and_refusal_is_in_the_log_once_and_counted(taxii, store, 
 def test_adding_twice_changes_nothing_and_another_body_does_not_replace_the_first(store, tree, clock, db, taxii):
     one = new_object(stix_indicator(1))
     shared = collection.ensure(db, tree.plant.organisation_id, clock())
-    assert collection.add(db, shared, [one], clock()) == {"added": 1}
-    assert collection.add(db, shared, [one], clock()) == {"known": 1}
-    assert collection.add(db, shared, [new_object(stix_indicator(1, name="other"))], clock()) == {"conflicting": 1}
+    assert collection.add(db, shared, [one], clock()) == ["added"]
+    assert collection.add(db, shared, [one], clock()) == ["known"]
+    assert collection.add(db, shared, [new_object(stix_indicator(1, name="other"))], clock()) == ["conflicting"]
     db.commit()
     assert taxii.get(taxii.objects).get_json(force=True)["objects"][0]["name"] == "number 1"
 

@@ -273,6 +273,7 @@ def upgrade() -> None:
         sa.Column("held", sa.String(length=16), nullable=False),
         sa.Column("bulletin_id", BigId, nullable=True),
         sa.Column("subscription_id", BigId, nullable=True),
+        sa.Column("about", sa.String(length=300), nullable=False),
         sa.Column("body", sa.Text(), nullable=False),
         sa.Column("organisation_id", BigId, nullable=False),
         sa.Column("id", BigId, nullable=False),
@@ -292,6 +293,7 @@ def upgrade() -> None:
             "collection_id", "stix_id", "version", name=op.f("uq_shared_object_collection_id_stix_id_version")
         ),
     )
+    op.create_index(op.f("ix_shared_object_collection_id_about"), "shared_object", ["collection_id", "about"])
     op.create_index(op.f("ix_shared_object_bulletin_id"), "shared_object", ["bulletin_id"])
     op.create_index(
         op.f("ix_shared_object_collection_id_date_added"),
