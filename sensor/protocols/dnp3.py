@@ -14,7 +14,7 @@ and their contents become readable in `dnp3_values.py`. What the narrow row mean
 - status: the internal indications of a response, first octet high (IIN1 << 8 | IIN2). A response refuses when it says
   that it does not know the function, the object or a parameter, or when any control that it echoes did not succeed.
 
-A second fragment of a response (FIR 0) has the next sequence number, not that of its request (4.2).
+A later fragment of a response (FIR 0) has the next sequence number, not that of its request (4.2): it `continues`.
 
 Not decoded: data sets (groups 85 to 88), device profiles and private registration objects are delimited and given as
 octets; secure authentication is shown, not verified.
@@ -195,6 +195,7 @@ def read(buf: Octets, at: Int, end: Int, source: Int, destination: Int, seed: In
     else:
         pdu.kind = IS_UNSOLICITED if function == UNSOLICITED_RESPONSE else IS_RESPONSE
         pdu.station = destination << 16 | source
+        pdu.continues = 0 if control & FIR else 1
         if (control & UNS != 0) != (function == UNSOLICITED_RESPONSE):
             pdu.anomalies |= ILLEGAL
         if function > AUTHENTICATE_RESP:

@@ -12,9 +12,10 @@ from datetime import UTC, datetime
 from typing import Any
 
 from sensor.protocols.dnp3_objects import ATTRIBUTE_NAMES, FLAG_KINDS, KIND_BITS, Field
+from sensor.text import wire_text
 
 MAX_OCTETS_SHOWN = 64  # of strings of octets; enough to recognise a header, keys and files are not for reading
-MAX_TEXT_SHOWN = 1024  # characters; the longest file names are shorter
+MAX_TEXT_SHOWN = 1024  # octets; the longest file names are shorter
 MAX_TIME_MS = 253_402_300_799_999  # the end of the year 9999
 
 _COMMON_FLAGS = ("online", "restart", "comm_lost", "remote_forced", "local_forced")
@@ -68,9 +69,8 @@ ATTRIBUTE_LISTS = (254, 255)  # data types of a list of variations
 
 
 def text(octets: bytes) -> str:
-    """Octets as text: UTF-8, everything else and all that is not printable as escapes."""
-    shown = octets.decode("utf-8", errors="backslashreplace")
-    shown = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in shown[:MAX_TEXT_SHOWN])
+    """Octets as text that is safe to look at, cut where it is longer than any honest name."""
+    shown = wire_text(octets[:MAX_TEXT_SHOWN])
     return shown + "…" if len(octets) > MAX_TEXT_SHOWN else shown
 
 

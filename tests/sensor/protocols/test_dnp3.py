@@ -89,6 +89,12 @@ def test_a_response_belongs_to_the_same_station_as_its_request():
     assert row["object"] == ABSENT, "a response inherits what only requests carry"
 
 
+def test_a_later_fragment_of_a_response_continues_it():
+    assert read(RESTARTED)["continues"] == 0
+    assert read(changed(RESTARTED, 0, 0x49))["continues"] == 1
+    assert read(changed(INTEGRITY_POLL, 0, 0x49))["continues"] == 0, "a request has no other to continue"
+
+
 def test_unsolicited_responses_and_their_confirmations_count_apart_from_the_others():
     unsolicited = read(hexed("F8 82 0000 0201 17 01 05 81"), source=OUTSTATION, destination=MASTER)
     assert (unsolicited["kind"], unsolicited["object"]) == (Kind.UNSOLICITED, 0x0201)
