@@ -8,6 +8,8 @@ from datetime import datetime
 
 from flask import url_for
 from flask_babel import gettext as _
+from flask_babel import ngettext
+from sqlalchemy import func
 from sqlalchemy.orm import Session
 
 from console.services import sensors
@@ -19,6 +21,7 @@ from console.web.language import locale
 from detectors.finding import Severity
 
 SHOWN = 6
+DETAIL = "findings.detail"
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,18 +35,26 @@ class Step:
 
 
 def judge_grave_findings(session: Session, actor: Actor, now: datetime) -> list[Step]:
-    """Look at what is new and grave."""
-    query = scoped(actor, Finding).where(Finding.verdict.is_(None), Finding.severity >= Severity.HIGH)
-    rows = session.scalars(query.order_by(Finding.severity.desc(), Finding.received_at.desc()).limit(4))
-    return [
-        Step(
-            row.severity,
-            wire(row.rule_name(locale())),
-            f"{row.source_ip or '?'} → {row.destination_ip or '?'}",
-            url_for("findings.detail", finding_id=row.id),
-        )
-        for row in rows
-    ]
+    """Look at what is new and grave, one step for each rule."""
+    level, latest, number = func.max(Finding.severity), func.max(Finding.id), func.count()
+    kinds = session.execute(
+        scoped(actor, Finding)
+        .where(Finding.verdict.is_(None), Finding.severity >= Severity.HIGH)
+        .with_only_columns(Finding.rule_id, level, latest, number)
+        .group_by(Finding.rule_id)
+        .order_by(level.desc(), number.desc())
+        .limit(SHOWN)
+    )
+    steps = []
+    for rule, worst, latest_id, count in kinds:
+        row = session.get_one(Finding, latest_id)
+        if count == 1:
+            detail, href = f"{row.source_ip or '?'} → {row.destination_ip or '?'}", url_for(DETAIL, finding_id=row.id)
+        else:
+            detail = ngettext("%(num)d finding", "%(num)d findings", count)
+            href = url_for("findings.index", rule=rule, state="new")
+        steps.append(Step(worst, wire(row.rule_name(locale())), detail, href))
+    return steps
 
 
 def look_after_sensors(session: Session, actor: Actor, now: datetime) -> list[Step]:
