@@ -36,8 +36,8 @@ def is_public(address: IPv4 | IPv6) -> bool:
     return address.is_global and not (address.is_multicast or address.is_reserved or address.is_unspecified)
 
 
-def resolve(host: str, port: int, *, allow_private: bool) -> str:
-    """The one address to connect to, as text. Raises ForbiddenAddressError, or OSError where the name has no address.
+def resolve(host: str, port: int, *, allow_private: bool) -> list[str]:
+    """The addresses to connect to, the preferred first. Raises ForbiddenAddressError, or OSError where there is none.
 
     A name with any forbidden address is refused altogether: its owner would choose the order.
     """
@@ -52,4 +52,4 @@ def resolve(host: str, port: int, *, allow_private: bool) -> str:
         for address in addresses:
             if not is_public(address):
                 raise ForbiddenAddressError(f"{host} is {address}, which is not a public address")
-    return str(addresses[0])
+    return list(dict.fromkeys(str(address) for address in addresses))

@@ -102,7 +102,7 @@ class WebhookChannel:
 
     def _post(self, url: httpx.URL, message: Message, cutoff: Cutoff) -> DeliveryResult:
         port = url.port or (443 if url.scheme == "https" else 80)
-        address = resolve(url.raw_host.decode("ascii"), port, allow_private=self._settings.allow_private)
+        addresses = resolve(url.raw_host.decode("ascii"), port, allow_private=self._settings.allow_private)
         body = json.dumps(dict(message.data), ensure_ascii=True, sort_keys=True, separators=(",", ":")).encode()
         headers = {
             "Host": url.netloc.decode("ascii"),
@@ -111,7 +111,16 @@ class WebhookChannel:
             "Idempotency-Key": message.key,
             "Fenghuo-Signature": signature(message.destination["secret"], int(self._clock()), body),
         }
+        for address in addresses[:-1]:
+            try:
+                return self._post_to(address, url, body, headers, cutoff)
+            except (httpx.ConnectError, httpx.ConnectTimeout):  # nothing was sent yet: the next address may answer
+                continue
+        return self._post_to(addresses[-1], url, body, headers, cutoff)
 
+    def _post_to(
+        self, address: str, url: httpx.URL, body: bytes, headers: dict[str, str], cutoff: Cutoff
+    ) -> DeliveryResult:
         def watch(event: str, info: Mapping[str, Any]) -> None:
             if event in ("connection.connect_tcp.complete", "connection.start_tls.complete"):
                 sock = info["return_value"].get_extra_info("socket")
@@ -119,14 +128,11 @@ class WebhookChannel:
 
         # The connection goes to the checked address; the certificate is still judged by the name (sni_hostname).
         # trust_env=False: a proxy from the environment would resolve the name again, behind the guard.
+        extensions = {"sni_hostname": url.raw_host.decode("ascii"), "trace": watch}
         with (
             httpx.Client(timeout=self._settings.step_s, follow_redirects=False, trust_env=False) as client,
             client.stream(
-                "POST",
-                url.copy_with(host=address),
-                content=body,
-                headers=headers,
-                extensions={"sni_hostname": url.raw_host.decode("ascii"), "trace": watch},
+                "POST", url.copy_with(host=address), content=body, headers=headers, extensions=extensions
             ) as response,
         ):
             return _judge(response, self._clock())

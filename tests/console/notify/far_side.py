@@ -138,7 +138,7 @@ class Call:
 class HookServer:
     """An HTTP server in a thread. `script` holds what each gets: a status, (status, headers, body), DROP or SLOW."""
 
-    def __init__(self) -> None:
+    def __init__(self, host: str = "127.0.0.1") -> None:
         self.calls: list[Call] = []
         self.script: list[Any] = []
         self.always: Any = 200
@@ -179,10 +179,10 @@ class HookServer:
             def log_message(self, *_args: Any) -> None:
                 pass
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server = ThreadingHTTPServer((host, 0), Handler)
         self._server.daemon_threads = True
         self.port = int(self._server.server_address[1])
-        self.url = f"http://127.0.0.1:{self.port}/hook"
+        self.url = f"http://{host}:{self.port}/hook"
 
     def __enter__(self) -> HookServer:
         threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()

@@ -161,7 +161,18 @@ def test_a_name_with_one_private_address_among_public_ones_is_refused(monkeypatc
     with pytest.raises(egress.ForbiddenAddressError):
         egress.resolve("mixed.example", 443, allow_private=False)
     answers.pop()
-    assert egress.resolve("mixed.example", 443, allow_private=False) == "93.184.216.34"
+    assert egress.resolve("mixed.example", 443, allow_private=False) == ["93.184.216.34"]
+
+
+def test_where_the_first_address_does_not_answer_the_next_one_is_tried(
+    hook: HookServer, channel: WebhookChannel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (ip, hook.port)) for ip in ("127.0.0.9", "127.0.0.1")]
+    monkeypatch.setattr(egress.socket, "getaddrinfo", lambda *args, **kwargs: answers)
+    assert egress.resolve("two.example", hook.port, allow_private=True) == ["127.0.0.9", "127.0.0.1"]
+    monkeypatch.undo()
+    monkeypatch.setattr("console.notify.webhook.resolve", lambda *args, **kwargs: ["127.0.0.9", "127.0.0.1"])
+    assert channel.send(message_to(f"http://two.example:{hook.port}/hook")).state is State.SENT
 
 
 def test_a_proxy_in_the_environment_is_not_used(hook: HookServer, channel: WebhookChannel, monkeypatch: Any) -> None:
