@@ -12,8 +12,9 @@ the epoch (when the spool was made) and how far the console has acknowledged. Th
 - After a failed write or sync nothing is tried again on that file, for a second sync may succeed and mean nothing: what
   is not safe yet is still in memory and goes to a new segment with the next `flush`.
 
-At start a torn end of the last segment is cut off. A damaged record elsewhere is skipped and counted as lost; the rest
-is delivered. A spool belongs to one process at a time, which a lock on the directory sees to.
+At start a torn end of the last segment is cut off. A record that is damaged elsewhere is counted as lost, something
+else is sent under its sequence, and the rest is delivered. A spool belongs to one process at a time, which a lock on
+the directory sees to.
 """
 
 from __future__ import annotations
@@ -52,17 +53,26 @@ class SpoolError(Exception):
     """The spool cannot do what was asked; one clear line. Nothing that was flushed is lost by it."""
 
 
+Build = Callable[[int], Mapping[str, Any]]  # a finding's JSON object, given the sequence for its id
+
+
 class Spool:
     """See the module. All methods may be called from any thread."""
 
     def __init__(
         self,
         directory: str | os.PathLike[str],
+        stand_in: Build,
         clock: Callable[[], float] = time.time,
         segment_bytes: int = SEGMENT_BYTES,
     ) -> None:
-        """Open the spool in `directory`, or make one. SpoolError where it cannot be used or is in use."""
+        """Open the spool in `directory`, or make one. SpoolError where it cannot be used or is in use.
+
+        stand_in: builds what is sent in place of a finding that was damaged on disk, given its sequence: so that the
+        sequence stays without gaps, and people see what happened.
+        """
         self._directory = Path(directory)
+        self._build_stand_in = stand_in
         self._segment_bytes = segment_bytes
         self._mutex = threading.RLock()
         self._state = State(epoch=0)
@@ -125,19 +135,15 @@ class Spool:
 
     # --- in
 
-    def append(self, build: Callable[[int], Mapping[str, Any]]) -> int:
+    def append(self, build: Build) -> int:
         """Take a finding; returns its sequence. `build` makes its JSON object, given that sequence.
 
         ValueError or TypeError where the object is no JSON or longer than MAX_RECORD_BYTES; then nothing was taken.
         """
         with self._mutex:
-            sequence: int = self._safe + len(self._unsafe) + 1
-            text = json.dumps(build(sequence), ensure_ascii=False, separators=(",", ":"), allow_nan=False)
-            line = text.encode("utf-8", "backslashreplace")  # a lone surrogate becomes the JSON escape for it
-            if len(line) > MAX_RECORD_BYTES:
-                raise ValueError(f"a finding of {len(line)} bytes is longer than {MAX_RECORD_BYTES}")
-            self._unsafe.append(Record(sequence, line))
-            return sequence
+            record = _record(self._safe + len(self._unsafe) + 1, build)
+            self._unsafe.append(record)
+            return record.sequence
 
     def flush(self) -> int:
         """Put on disk what was taken; returns the highest sequence that is safe now.
@@ -176,19 +182,14 @@ class Spool:
             state = self._state
             records: list[Record] = []
             size = 0
-            expected = state.acknowledged + 1
             try:
-                for record in self._read_from(expected):
+                for record, lost in self._due(state.acknowledged + 1):
                     size += len(record.line)
                     if len(records) == most or (records and size > most_bytes):
                         break
-                    state = with_loss(state, expected, record.sequence - 1)
+                    if lost:
+                        state = with_loss(state, record.sequence)
                     records.append(record)
-                    expected = record.sequence + 1
-                else:
-                    state = with_loss(state, expected, self._safe)
-                    if not records:  # nothing is left of what was on disk
-                        state = state._replace(acknowledged=self._safe)
             except OSError as error:
                 raise SpoolError(f"the spool {self._directory} cannot be read: {error.strerror}") from error
             if records:
@@ -211,7 +212,8 @@ class Spool:
                 return
             self._store(self._state._replace(acknowledged=sequence))
             segments = self._segments()
-            for (_, path), (following, _) in zip(segments, [*segments[1:], (self._safe + 1, None)], strict=True):
+            for i, (_, path) in enumerate(segments):
+                following = segments[i + 1][0] if i + 1 < len(segments) else self._safe + 1
                 if following <= sequence + 1 and path != self._path:
                     with contextlib.suppress(OSError):  # what stays is deleted with the next acknowledgement
                         path.unlink()
@@ -296,6 +298,16 @@ class Spool:
                     yield record
                     sequence = record.sequence + 1
 
+    def _due(self, sequence: int) -> Iterator[tuple[Record, bool]]:
+        """Every sequence from `sequence` to the last safe one: (what to send, whether it stands in for a lost one)."""
+        for record in self._read_from(sequence):
+            for missing in range(sequence, record.sequence):
+                yield self._stand_in(missing), True
+            yield record, False
+            sequence = record.sequence + 1
+        for missing in range(sequence, self._safe + 1):
+            yield self._stand_in(missing), True
+
     def _begin_segment(self) -> None:
         # Named by a sequence that is not safe yet: whatever stands in a file of that name is worth nothing.
         self._path = self._directory / f"{self._safe + 1:020d}{_SUFFIX}"
@@ -338,3 +350,14 @@ class Spool:
         except OSError as error:
             raise SpoolError(f"the spool {self._directory} cannot be written: {error.strerror}") from error
         self._state = state
+
+    def _stand_in(self, sequence: int) -> Record:
+        return _record(sequence, self._build_stand_in)
+
+
+def _record(sequence: int, build: Build) -> Record:
+    text = json.dumps(build(sequence), ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    line = text.encode("utf-8", "backslashreplace")  # a lone surrogate becomes the JSON escape for it
+    if len(line) > MAX_RECORD_BYTES:
+        raise ValueError(f"a finding of {len(line)} bytes is longer than {MAX_RECORD_BYTES}")
+    return Record(sequence, line)

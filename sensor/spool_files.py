@@ -48,13 +48,16 @@ class State(NamedTuple):
     lost: tuple[tuple[int, int], ...] = ()
 
 
-def with_loss(state: State, first: int, last: int) -> State:
-    """The state after finding that the sequences first..last are not there; each is counted once."""
-    first = max(first, state.noted + 1)
-    if first > last:
+def with_loss(state: State, sequence: int) -> State:
+    """The state after finding that a record is damaged; each is counted once. Call in ascending order."""
+    if sequence <= state.noted:
         return state
-    lost = (*state.lost, (first, last))[-MAX_LOST_RANGES:]
-    return state._replace(noted=last, lost_count=state.lost_count + last - first + 1, lost=lost)
+    lost = state.lost
+    if lost and lost[-1][1] == sequence - 1:
+        lost = (*lost[:-1], (lost[-1][0], sequence))
+    else:
+        lost = (*lost, (sequence, sequence))[-MAX_LOST_RANGES:]
+    return state._replace(noted=sequence, lost_count=state.lost_count + 1, lost=lost)
 
 
 def encode(record: Record) -> bytes:
