@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from argon2 import PasswordHasher
 from flask import Flask
 from flask.testing import FlaskClient
 from sqlalchemy.orm import Session
@@ -57,6 +58,10 @@ class Tree:
     mill_key: str
     plant_sensor_id: int
     mill_sensor_id: int
+
+
+# The cheapest argon2id that there is: the tests hash hundreds of passwords, none of which protects anything.
+users.hasher = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
 
 
 @pytest.fixture
