@@ -22,6 +22,8 @@ BLUEPRINTS = (
     "console.web.incidents",
     "console.web.contacts",
     "console.web.acknowledge",
+    "console.web.bulletins",
+    "console.web.sharing",
     "console.api.ingest",
     "console.api.taxii",
 )

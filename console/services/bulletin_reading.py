@@ -19,7 +19,7 @@ from console.services.received import parts_of
 from console.sharing import stix
 from console.sharing.hostile import time_text
 from console.sharing.tlp import Decision, Held, Relation, Tlp, decide
-from console.store.models import Bulletin, BulletinRecipient, Indicator, SharedObject
+from console.store.models import Bulletin, BulletinRecipient, Indicator, Organisation, SharedObject
 
 LIST_LIMIT = 500
 
@@ -60,6 +60,13 @@ def listed(session: Session, actor: Actor, *, received: bool) -> Sequence[Bullet
             if bulletin.version > kept.version:
                 newest[bulletin.series] = bulletin
     return list(newest.values())
+
+
+def sources(session: Session, rows: Sequence[Bulletin]) -> dict[int, str]:
+    """By the id of a bulletin who answers for it: an organisation of this console, or what another console calls it."""
+    holders = {row.organisation_id for row in rows}
+    names = {one.id: one.name for one in session.scalars(select(Organisation).where(Organisation.id.in_(holders)))}
+    return {row.id: row.source_name or names[row.organisation_id] for row in rows}
 
 
 def waiting(session: Session, actor: Actor) -> int:

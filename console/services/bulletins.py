@@ -200,12 +200,8 @@ def cancel(session: Session, actor: Actor, bulletin_id: int, reason_en: str, rea
     if State(old.state) is not State.ISSUED:
         raise ConflictError("This version of the bulletin is not in force any more.")
     _refuse_second_draft(session, actor, old)
-    content = Content(
-        old.title_en, old.title_zh, reason_en or old.body_en, reason_zh or old.body_zh, old.advice_en, old.advice_zh,
-        Tlp.of(old.tlp), Colour(old.colour), old.drill, list(old.techniques), matches_of(session, old),
-        [entry.to_organisation_id for entry in old.recipients if entry.to_organisation_id is not None],
-        [entry.peer_id for entry in old.recipients if entry.peer_id is not None],
-    )  # fmt: skip
+    content = content_of(session, old)
+    content.body_en, content.body_zh = reason_en or old.body_en, reason_zh or old.body_zh
     finding = session.get(Finding, old.finding_id) if old.finding_id is not None else None
     last = _write(session, actor, content, now, UUID(old.series), old.version + 1, Notice.CANCEL, finding)
     last.first_issued_at = old.first_issued_at
@@ -224,6 +220,17 @@ def _put_in_force(session: Session, bulletin: Bulletin, state: State, now: datet
         if entry.to_organisation_id is not None:
             receipts.reach(session, entry, receipts.Rung.DELIVERED, now)
     publishing.publish(session, bulletin, now)
+
+
+def content_of(session: Session, bulletin: Bulletin) -> Content:
+    """What a version says, as its author gave it."""
+    return Content(
+        bulletin.title_en, bulletin.title_zh, bulletin.body_en, bulletin.body_zh, bulletin.advice_en,
+        bulletin.advice_zh, Tlp.of(bulletin.tlp), Colour(bulletin.colour), bulletin.drill, list(bulletin.techniques),
+        matches_of(session, bulletin),
+        [entry.to_organisation_id for entry in bulletin.recipients if entry.to_organisation_id is not None],
+        [entry.peer_id for entry in bulletin.recipients if entry.peer_id is not None],
+    )  # fmt: skip
 
 
 def matches_of(session: Session, bulletin: Bulletin) -> list[Match]:

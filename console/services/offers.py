@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from console.services.publishing import is_private
 from console.sharing.patterns import Match, NotUsableError, address_match, operation_match
 from console.store.models import Finding
 
@@ -21,12 +21,10 @@ OPERATION_FIELDS = {
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """One indicator that could go out. key: names it in the form. offered: chosen before the author has chosen."""
+    """One indicator that could go out. offered: chosen before the author has chosen."""
 
-    key: str
     match: Match
     offered: bool
-    private: bool = False
 
 
 def offers(finding: Finding, pdus: Iterable[Mapping[str, Any]]) -> list[Offer]:
@@ -35,14 +33,13 @@ def offers(finding: Finding, pdus: Iterable[Mapping[str, Any]]) -> list[Offer]:
     made: list[Offer] = []
     operation = _operation(finding, pdus)
     if operation is not None:
-        made.append(Offer("operation", operation, offered=True))
-    for key, text in (("source", finding.source_ip), ("destination", finding.destination_ip)):
+        made.append(Offer(operation, offered=True))
+    for text in dict.fromkeys((finding.source_ip, finding.destination_ip)):
         try:
             match = address_match(text)
         except NotUsableError:
             continue
-        public = ipaddress.ip_address(text).is_global
-        made.append(Offer(key, match, offered=public, private=not public))
+        made.append(Offer(match, offered=not is_private(match)))
     return made
 
 

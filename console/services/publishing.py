@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import json
 from datetime import datetime
 from typing import Any
@@ -26,6 +27,11 @@ _LABELS = {identifier: marking for marking, identifier in DEFINITION_IDS.items()
 def match_of(row: Indicator) -> Match:
     """The match that an indicator row holds."""
     return Match(row.type, row.value["value"], row.operation_id)  # type: ignore[arg-type]
+
+
+def is_private(match: Match) -> bool:
+    """Whether it names a device of a private network, which means nothing elsewhere and tells what a plant has."""
+    return match.type != "operation" and not ipaddress.ip_network(str(match.value)).is_global
 
 
 def issuer_of(session: Session, organisation_id: int, now: datetime) -> Issuer:

@@ -24,6 +24,7 @@ NAVIGATION = (
     Place("overview.page", lazy_gettext("Overview"), "o", "overview"),
     Place("findings.index", lazy_gettext("Findings"), "f", "finding"),
     Place("incidents.index", lazy_gettext("Incidents"), "i", "incident"),
+    Place("bulletins.index", lazy_gettext("Bulletins"), "b", "bulletin"),
     Place("contacts.index", lazy_gettext("Contacts"), "c", "contact"),
     Place("sensors.index", lazy_gettext("Sensors"), "s", "sensor"),
 )
