@@ -105,5 +105,25 @@ def decode(captures: tuple[str, ...], form: str, together: bool) -> None:
     sys.exit(0 if sound else 2)
 
 
+@main.command()
+@click.option("--format", "form", type=click.Choice(["text", "jsonl"]), default="text", show_default=True)
+@click.option("--lang", type=click.Choice(["zh", "en"]), help="Language of the text; by default that of the locale.")
+@TOGETHER
+@CAPTURES
+def inspect(captures: tuple[str, ...], form: str, lang: str | None, together: bool) -> None:
+    """Findings in CAPTURE..., to standard output; no server, nothing stored.
+
+    Exit codes: 0 all captures were inspected, whether something was found or not; 1 a detector failed (the findings say
+    which), so something may have been missed; 2 wrong use, or a capture cannot be read (the others are inspected).
+    """
+    from detectors.inspection import inspect_captures
+
+    try:
+        sys.exit(inspect_captures(captures, form=form, lang=lang, together=together, complain=complain))
+    except BrokenPipeError:  # the reader has seen enough (`| head`)
+        sys.stderr.close()
+        sys.exit(0)
+
+
 if __name__ == "__main__":
     main()

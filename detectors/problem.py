@@ -65,7 +65,7 @@ class Problem:
         named = {
             "source": self.who.get("source_ip"),
             "destination": self.who.get("destination_ip"),
-            "station": _station(self.who["protocol"], self.who.get("station")),
+            "station": station_words(self.who["protocol"], self.who.get("station")),
             "port": self.who.get("destination_port"),
             "count": self.total,
             **self.values,
@@ -85,7 +85,7 @@ class Problem:
         )
 
 
-def _station(protocol: str, station: int | None) -> Text | None:
+def station_words(protocol: str, station: int | None) -> Text | None:
     """The device behind the address, in the words of its protocol."""
     if station is None:
         return None
