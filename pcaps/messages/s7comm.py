@@ -143,7 +143,7 @@ def userdata_response(
 
 def mode_transition(mode: int) -> bytes:
     """ROSCTR 7, indication of group 0: the controller tells its new state. 0 stop, 1 warm restart, 2 run."""
-    return _userdata(0, bytes([0, 1, 0x12, 8, 0x12, 0x00, mode, 0, 0, 0, 0, 0]), b"")
+    return _userdata(0, bytes([1, 0, 0x10, 0x10, 0, 0, mode, 0]), b"")
 
 
 def _octets(data: bytes) -> bytes:
