@@ -135,12 +135,13 @@ class TaxiiClient:
             except ForbiddenAddressError as error:
                 raise PullError("The address is not a public one; a setting allows others.") from error
             except (httpx.HTTPError, httpx.StreamError, OSError) as error:
-                reason = "The pull took too long." if cutoff.expired else "The server cannot be reached."
-                raise PullError(reason) from error
+                if cutoff.expired:
+                    raise PullError("The pull took too long.") from error
+                raise PullError("The server cannot be reached.") from error
         try:
             answer = read_json(raw)
         except BadContentError as error:
-            raise PullError(f"The server's answer cannot be read: {error}.") from error
+            raise PullError("The server's answer is not JSON within bounds.") from error
         if not isinstance(answer, dict):
             raise PullError("The server's answer is not a TAXII resource.")
         return answer, headers
@@ -208,7 +209,7 @@ def _judge(response: httpx.Response) -> None:
     if status in (401, 403):
         raise PullError("The server refuses these credentials.")
     if status != 200:
-        raise PullError(f"The server answers with HTTP status {status}.")
+        raise PullError("The server answers with an error.")
     if response.headers.get("Content-Encoding", "identity").lower() != "identity":
         raise PullError("The server compresses its answer though it was asked not to.")
     if not response.headers.get("Content-Type", "").lower().replace(" ", "").startswith("application/taxii+json"):

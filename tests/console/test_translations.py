@@ -25,6 +25,7 @@ KEYWORDS = {
     "ConflictError": None,
     "NotFoundError": None,
     "ForbiddenError": None,
+    "PullError": None,
 }
 
 
