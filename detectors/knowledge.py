@@ -87,11 +87,13 @@ class Aggravation:
     """What makes operations of some classes worse: sent to all devices at once, for instance.
 
     unless_answered: does not count when a device answered (a Modbus/TCP device may be addressed as unit 0).
+    refusals: counts only when the device refused at least so often.
     """
 
     match: Match
     classes: frozenset[str]
     unless_answered: bool
+    refusals: int
     severity: Severity
     note: Text
 
@@ -184,15 +186,19 @@ def _operation(block: Block, protocol: Protocol) -> Operation:
 
 
 def _aggravation(block: Block) -> Aggravation:
-    block.only("match", "classes", "unless_answered", "severity", "note")
+    block.only("match", "classes", "unless_answered", "refusals", "severity", "note")
     classes = block.get("classes")
     if not isinstance(classes, list) or not classes:
         raise block.error("'classes' must be a list of classes", "classes")
+    refusals = block.get("refusals", 0)
+    if not isinstance(refusals, int) or refusals < 0:
+        raise block.error("'refusals' must be a number", "refusals")
     (match,) = _matches(block, "match")
     return Aggravation(
         match=match,
         classes=frozenset(_class(block, item, "classes") for item in classes),
         unless_answered=block.get("unless_answered") is True,
+        refusals=refusals,
         severity=_severity(block),
         note=_both(block, "note"),
     )

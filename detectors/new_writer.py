@@ -140,9 +140,12 @@ class NewWriter:
             it.problem.rule = self._rules["writer.polled-device"]
         elif not asks.any():
             it.seen = Text("它此前从未出现过", "it had not been seen before at all")
-        elif (asks & (earlier["server"] == it.server)).any():
+        elif (asks & (earlier["server"] == it.server) & (earlier["first_ns"] <= learned_ns)).any():
             # Operators act seldom: a known reader who begins to write is far less odd than a host nobody knew.
             it.seen, it.severity = Text("此前它只读取过", "until then it had only read"), Severity.LOW
+        else:
+            since = (first_ns - int(earlier["first_ns"][asks].min())) // 10**9
+            it.seen = Text(f"它在 {since} 秒前才出现", f"it had appeared only {since} seconds before")
         it.watched_ns = first_ns - int(device["first_ns"].min())
         return True
 

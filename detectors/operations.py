@@ -246,7 +246,7 @@ class Operations:
     def _record(self, it: _Group, now_ns: int, answered: int, refused: int) -> Finding:
         severity, notes = it.operation.severity, [_outcome(it.operation, it.problem.total, answered, refused)]
         for aggravation in it.worse:
-            if aggravation.unless_answered and answered:
+            if (aggravation.unless_answered and answered) or refused < aggravation.refusals:
                 continue
             severity = max(severity, aggravation.severity)
             notes.append(Text(fill(aggravation.note.zh, {}), fill(aggravation.note.en, {})))
