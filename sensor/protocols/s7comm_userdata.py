@@ -43,7 +43,8 @@ def describe_userdata(parameters: Octets, data: Octets, request: bytes | None, o
         out["s7comm.mode"] = code
         out["s7comm.mode_name"] = t.MODES.get(code, "unknown")
         return Verb.REPORT
-    name, verb = t.SUBFUNCTIONS.get(group, {}).get(code, ("unknown", Verb.UNKNOWN))
+    known = 0 if group == t.PBC else code  # sources do not agree on what this octet says in group 6
+    name, verb = t.SUBFUNCTIONS.get(group, {}).get(known, ("unknown", Verb.UNKNOWN))
     out["s7comm.userdata.subfunction"] = code
     out["s7comm.userdata.subfunction_name"] = name
     out["s7comm.userdata.sequence"] = sequence
