@@ -55,10 +55,10 @@ def digest(files: Iterable[Path]) -> str:
     return state.hexdigest()
 
 
-def step(name: str, text: str, files: Iterable[Path], work: Callable[[], None]) -> None:
-    """Do `work` unless its stamp says that it was done with the same files."""
+def step(name: str, text: str, files: Iterable[Path], work: Callable[[], None], gives: Iterable[Path] = ()) -> None:
+    """Do `work` unless its stamp says that it was done with the same files, and what it `gives` is still there."""
     stamp, made_from = STAMPS / name, digest(files)
-    if stamp.exists() and stamp.read_text() == made_from:
+    if stamp.exists() and stamp.read_text() == made_from and all(path.exists() for path in gives):
         return
     say(f"{text} ...")
     began = time.monotonic()
@@ -175,7 +175,7 @@ def fetch_assets() -> None:
 
 def compile_kernels() -> None:
     """Decode one small capture, so that the compiled decoder lies in the cache before somebody waits for it."""
-    capture = ROOT / "pcaps" / "modbus_benign_polling.pcap"
+    capture = ROOT / "pcaps" / "mixed" / "three_protocols.pcapng"
     with open(os.devnull, "w") as nothing:
         done = subprocess.run([VENV / "bin" / "fenghuo", "decode", capture], stdout=nothing, cwd=ROOT, check=False)
     if done.returncode:
@@ -212,9 +212,11 @@ def set_up(dev: bool) -> None:
         step("dev", "installing what the tests need", [locks / "dev.txt"], lambda: install("dev"))
     step("project", "installing the command fenghuo", [ROOT / "pyproject.toml"], install_project)
     catalogues = [*(ROOT / "console" / "translations").rglob("*.po")]
-    step("translations", "compiling translations", catalogues, compile_translations)
+    compiled = [catalogue.with_suffix(".mo") for catalogue in catalogues]
+    step("translations", "compiling translations", catalogues, compile_translations, compiled)
     frontend = [*assets.glob("package*.json"), ROOT / "tools" / "assets.py"]
-    step("assets", "fetching front-end libraries", frontend, fetch_assets)
+    vendor = ROOT / "console" / "static" / "vendor"
+    step("assets", "fetching front-end libraries", frontend, fetch_assets, [vendor])
     step("kernels", "compiling the decoder", (ROOT / "sensor").rglob("*.py"), compile_kernels)
 
 
