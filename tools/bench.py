@@ -134,8 +134,8 @@ def polling(packets: int) -> tuple[Bytes, FrameBatch]:
 
     starts = len(GLOBAL_HEADER) + index * PAIR
     offset = np.stack([starts + RECORD, starts + RECORD + REQUEST + RECORD], axis=1).reshape(-1)
-    size = np.tile(np.array([REQUEST, RESPONSE], np.int32), pairs)
-    return trace, FrameBatch(trace, ts_us * 1000, offset, size, size, np.ones(2 * pairs, np.int32), 1)
+    sizes = np.tile(np.array([REQUEST, RESPONSE], np.int32), pairs)
+    return trace, FrameBatch(trace, ts_us * 1000, offset, sizes, sizes, np.ones(2 * pairs, np.int32), 1)
 
 
 def decode(batches: Iterable[FrameBatch]) -> tuple[int, int]:
@@ -197,7 +197,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         path = folder / "polling.pcap"
-        path.write_bytes(memoryview(trace))
+        trace.tofile(path)
         path.read_bytes()  # into the page cache
         report("read frames from the file", timed(lambda: list(open_capture(path)), options.rounds), packets)
         read_and_decode = timed(lambda: decode(open_capture(path)), options.rounds)
