@@ -198,7 +198,7 @@ def sentence(values: dict[str, Any], common_time_ms: int | None = None) -> str:
         known = common_time_ms is not None
         parts.append("at " + time_shown(common_time_ms + offset) if known else f"{offset} ms after the common time")
     for name, value in values.items():
-        if name in ("code", "value", "time", "offset", "flags", "status"):
+        if name in ("code", "value", "time", "offset", "flags", "status") or value == "":
             continue
         if name.endswith("_ms"):
             parts.append(f"{name[:-3]} {value} ms")

@@ -279,6 +279,12 @@ def test_file_transfer_is_followed_by_handle_block_and_status(data, expected):
     assert "anomalies" not in fields
 
 
+def test_an_empty_message_is_not_mentioned():
+    assert points("4606 5B 01 0900 12345678 03000080 00") == [
+        "g70v6: handle 2018915346, block 3, last_block True, success"
+    ]
+
+
 def test_a_file_object_that_is_too_short_says_so():
     fields = explain("C0 19 4603 5B 01 1C00 1A00 0900" + "00" * 22 + "2F62")
     assert fields["dnp3.file.name"] == "/b"
