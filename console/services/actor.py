@@ -44,9 +44,9 @@ class Actor:
     organisation_id: int
     role: Role
 
-    def may(self, role: Role) -> bool:
-        """True when this actor has at least that role."""
-        return self.role.rank >= role.rank
+    def may(self, role: Role | str) -> bool:
+        """True when this actor has at least that role (templates give its word)."""
+        return self.role.rank >= Role(role).rank
 
     def require(self, role: Role) -> None:
         """Raise ForbiddenError unless this actor has at least that role."""
