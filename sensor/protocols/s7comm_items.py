@@ -53,6 +53,7 @@ class Item:
 
     address: as printed; syntax: its id; area: S7ANY area code or -1; dbs: numbers of the data blocks it reaches into.
     size: transport size of its elements, 0 where the syntax has none; count: of elements.
+    parts: lengths of the areas that it joins in octets, empty where it is one area.
     """
 
     address: str
@@ -61,6 +62,7 @@ class Item:
     dbs: tuple[int, ...] = ()
     size: int = 0
     count: int = 0
+    parts: tuple[int, ...] = ()
 
 
 def area_address(area: int, db: int, bits: int, type_name: str, count: int) -> str:
@@ -121,15 +123,16 @@ def _s7any(body: Octets) -> Item:
 
 def _db_read(body: Octets) -> Item:
     """Several areas of data blocks at once, S7-400 only: count, then length, DB number and start octet of each."""
-    areas, dbs = [], []
+    areas, dbs, lengths = [], [], []
     for _ in range(body.number()):
         if body.left < 5:
             body.short = True
             break
         length, db, start = body.number(), body.number(2), body.number(2)
         dbs.append(db)
+        lengths.append(length)
         areas.append(area_address(t.DATA_BLOCK, db, start << 3, "BYTE", length))
-    return Item(" + ".join(areas), t.DB_READ, t.DATA_BLOCK, tuple(dbs), t.BYTE)
+    return Item(" + ".join(areas), t.DB_READ, t.DATA_BLOCK, tuple(dbs), t.BYTE, parts=tuple(lengths))
 
 
 def _symbolic(body: Octets) -> Item:
@@ -246,6 +249,8 @@ def value_text(item: DataItem, specified: Item | None) -> str:
     """A value as text: bits as 0 or 1, integers and reals as decimal numbers, characters as such, all else as hex."""
     size = specified.size if specified else _BY_DATA_SIZE.get(item.size, 0)
     octets = item.octets
+    if specified and specified.parts and len(octets) == sum(specified.parts) + len(specified.parts):
+        return _parts_text(octets, specified.parts)
     if (size == t.BIT or item.size == t.DATA_BIT) and len(octets) == 1:
         return str(octets[0] & 1)
     if size == t.CHAR:
@@ -255,3 +260,13 @@ def value_text(item: DataItem, specified: Item | None) -> str:
         if octets and len(octets) % dtype.itemsize == 0:
             return " ".join(str(number) for number in np.frombuffer(octets, dtype))
     return octets.hex()
+
+
+def _parts_text(octets: bytes, lengths: tuple[int, ...]) -> str:
+    """Values of joined areas in the order of their addresses: each a return code and its octets, without fill."""
+    values = Octets(octets)
+    texts = []
+    for length in lengths:
+        code, value = values.number(), values.take(length)
+        texts.append(value.hex() if code == t.ITEM_OK else return_name(code))
+    return " + ".join(texts)

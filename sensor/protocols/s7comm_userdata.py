@@ -11,6 +11,7 @@ from sensor.protocols import s7comm_tables as t
 from sensor.protocols.s7comm_blocks import describe_block_function
 from sensor.protocols.s7comm_errors import ERRORS
 from sensor.protocols.s7comm_items import (
+    Item,
     Octets,
     data_items,
     describe,
@@ -63,7 +64,9 @@ def describe_userdata(parameters: Octets, data: Octets, request: bytes | None, o
         out["s7comm.userdata.return_name"] = "no_data" if no_data else return_name(return_code)
         payload = Octets(data.take((length + 7) >> 3 if size in t.BIT_COUNTED else length))
         if _begins(kind, reference, more, request):
-            _payload(group, code, kind, payload, more == 0, out)
+            _payload(group, code, kind, payload, request, out)
+            if more:  # the message goes on: what is missing comes with the next data unit
+                payload.short = False
             data.short |= payload.short
         else:
             out["s7comm.userdata.continues"] = True
@@ -96,12 +99,12 @@ def _usend(parameters: Octets, data: Octets, out: dict[str, Any]) -> Verb:
     return Verb.WRITE
 
 
-def _payload(group: int, code: int, kind: int, octets: Octets, whole: bool, out: dict[str, Any]) -> None:
-    """Read the payload of one group. whole: no further data unit follows, so a payload that ends early is wrong."""
+def _payload(group: int, code: int, kind: int, octets: Octets, request: bytes | None, out: dict[str, Any]) -> None:
+    """Read the payload of one group, behind the head of the data."""
     if group == t.PROGRAMMER:
         _programmer(code, kind, octets, out)
     elif group == t.CYCLIC:
-        _cyclic(code, kind, octets, out)
+        _cyclic(code, kind, octets, _subscribed(request) if kind == t.ANSWER else [], out)
     elif group == t.BLOCKS:
         describe_block_function(octets, code, kind, out)
     elif group == t.CPU:
@@ -115,8 +118,6 @@ def _payload(group: int, code: int, kind: int, octets: Octets, whole: bool, out:
     elif group == t.NC:
         _nc(code, kind, octets, out)
     # Security carries passwords: nothing of it is read out. Data record routing is not understood.
-    if not whole:
-        octets.short = False
 
 
 def _cpu(code: int, kind: int, octets: Octets, out: dict[str, Any]) -> None:
@@ -140,7 +141,18 @@ def _cpu(code: int, kind: int, octets: Octets, out: dict[str, Any]) -> None:
         events.describe_alarm(octets, code, kind, out)
 
 
-def _cyclic(code: int, kind: int, octets: Octets, out: dict[str, Any]) -> None:
+def _subscribed(request: bytes | None) -> list[Item]:
+    """The variables that a cyclic request names, behind header, parameters, head of the data and four octets."""
+    if request is None or len(request) < 10:
+        return []
+    payload = Octets(request[14 + int.from_bytes(request[6:8], "big") :])
+    payload.take(1)
+    count = payload.number()
+    payload.take(2)
+    return specifications(payload, count)
+
+
+def _cyclic(code: int, kind: int, octets: Octets, subscribed: list[Item], out: dict[str, Any]) -> None:
     if code == t.UNSUBSCRIBE:
         if kind == t.ASK:
             out["s7comm.cyclic.function"] = octets.number()
@@ -163,7 +175,7 @@ def _cyclic(code: int, kind: int, octets: Octets, out: dict[str, Any]) -> None:
             out["s7comm.cyclic.interval"] = t.TIME_BASES_MS[base] * factor
         describe(specifications(octets, count), out)
     else:
-        describe_data(data_items(octets, count, answers=True), [], out)
+        describe_data(data_items(octets, count, answers=True), subscribed, out)
 
 
 def _programmer(code: int, kind: int, octets: Octets, out: dict[str, Any]) -> None:

@@ -133,6 +133,17 @@ def test_written_values_are_shown_in_their_type(specification, data, value):
     assert explain(job(f"05 01 {specification}", data))["s7comm.values"] == [value]
 
 
+def test_joined_areas_of_an_s7_400_have_a_value_each():
+    areas = "12 0C B0 02 02 0002 0064 01 0003 0000"  # DB 2 from octet 100, two octets; DB 3 from octet 0, one
+    values = "FF 09 0005 FF 0102 0A 00"
+    fields = explain(ack_data("04 01", values), job(f"04 01 {areas}"))
+    assert fields["s7comm.items"] == ["DB2.DBX 100.0 BYTE 2 + DB3.DBX 0.0 BYTE 1"]
+    assert fields["s7comm.values"] == ["0102 + object_does_not_exist"]
+    assert fields["s7comm.db_numbers"] == [2, 3]
+    fields = explain(answer(2, 5, f"00 01 {values}"), ask(2, 5, f"00 01 01 05 {areas}"))
+    assert fields["s7comm.values"] == ["0102 + object_does_not_exist"]
+
+
 def test_return_codes_are_named_item_by_item():
     fields = explain(ack_data("05 03", "FF 0A 05"))
     assert fields["s7comm.return_codes"] == [0xFF, 0x0A, 0x05]
