@@ -373,7 +373,7 @@ def explain(pdu: bytes, kind: Kind, request: bytes | None = None) -> dict[str, A
         found |= Anomaly.LENGTH
     if found:
         out["anomalies"] = [flag.name.lower() for flag in Anomaly if flag in found and flag.name]
-    return out
+    return {name: value for name, value in out.items() if value != []}
 
 
 def _anomalies(pdu: bytes) -> Anomaly:

@@ -131,12 +131,12 @@ def describe_response(octets: Octets, out: dict[str, Any]) -> None:
 
 
 def _identification(record: bytes, out: dict[str, Any]) -> None:
-    """List 0x11: index, order number of 20 characters, type, two version words."""
-    if len(record) < 28:
-        return
+    """List 0x11: index, order number of 20 characters, type, two version words, which simulated CPUs leave out."""
     index, order_number = int.from_bytes(record[:2], "big"), printable(record[2:22])
     if index in (1, 6, 7) and order_number:
         out.setdefault("s7comm.module.order_number", order_number)
+    if len(record) < 28:
+        return
     if index in (1, 7) and record[24] == ord("V"):
         out["s7comm.module.firmware"] = f"V{record[25]}.{record[26]}.{record[27]}"
     elif index in (1, 6):

@@ -282,6 +282,13 @@ def test_a_module_identifies_itself():
     assert fields["s7comm.error_name"] == "no_error"
 
 
+def test_a_module_without_versions_still_gives_its_order_number():
+    record = f"0001 {b'6ES7 315-2EH14-0AB0'.hex()} 0000 0303 00"
+    fields = explain(answer(4, 1, f"0011 0000 001A 0001 {record}"))
+    assert fields["s7comm.module.order_number"] == "6ES7 315-2EH14-0AB0"
+    assert "s7comm.module.firmware" not in fields
+
+
 def test_components_identify_themselves():
     def record(index: int, text: bytes) -> str:
         return f"{index:04X}{text.ljust(32, bytes(1)).hex()}"
@@ -540,6 +547,7 @@ def test_explaining_any_bytes_never_raises_and_gives_json_of_known_fields(octets
     assert fields["event.action"] in {verb.value for verb in Verb}
     for name, value in fields.items():
         assert isinstance(value, list) == FIELDS[name].many, name
+        assert value != [], "a field without values is absent"
         texts = value if isinstance(value, list) else [value]
         assert all(not isinstance(text, str) or text.isprintable() for text in texts), name
 
