@@ -10,12 +10,14 @@ import random
 import secrets
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import ParamSpec
 from zoneinfo import ZoneInfo
 
 from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.orm import Session
 
 from console.notify import lease, message, outbox
 from console.notify.contract import Channel, DeliveryResult, Message, State
@@ -30,6 +32,7 @@ P = ParamSpec("P")
 log = logging.getLogger(__name__)
 
 SENDERS = 8  # threads of each channel: a channel that hangs never takes another's
+RECORD_AGAIN_S = 0.5  # pause before an answer is written again that the store did not take
 RENEW_S = 3.0  # a third of the lease: two renewals may fail before it is lost
 
 
@@ -47,11 +50,18 @@ class Dispatcher:
         self._clock = clock
         self._random = random.Random(secrets.randbits(64))  # noqa: S311  (jitter, not a secret)
         self._lock = threading.Lock()
+        self._writing = threading.Lock()
         self._busy = dict.fromkeys(by_name, 0)
         self._pools = {name: ThreadPoolExecutor(SENDERS, f"send-{name}") for name in by_name}
         self._renew_at = 0.0  # by steady()
         self._held_until = 0.0
         self._stopping = False
+
+    @contextmanager
+    def _transaction(self) -> Iterator[Session]:
+        """A writing transaction. Threads queue for it here, for SQLite's own waiting is a poll, and unfair."""
+        with self._writing, self._store.transaction() as session:
+            yield session
 
     def tick(self) -> bool:
         """Renew the lease, tell who is due, start sending; whether this worker held the lease."""
@@ -61,6 +71,8 @@ class Dispatcher:
         with self._store.reader() as session:
             late = escalation.due(session, now)
         for escalation_id in late:
+            if not self._hold():  # many may be due at once after an outage: the lease is renewed in between
+                return False
             self._guarded(self._escalate, escalation_id)
         self._guarded(self._expire)
         with self._store.reader() as session:
@@ -73,7 +85,10 @@ class Dispatcher:
         start = steady()
         if start < self._renew_at:
             return True
-        with self._store.transaction() as session:
+        if start >= self._held_until:
+            # What was claimed before the lease ended and then not sent is left behind, also by ourselves.
+            self.owner = secrets.token_hex(16)
+        with self._transaction() as session:
             held = lease.hold(session, lease.NOTIFY, self.owner, self._clock())
         # Counted from before the transaction: this process must stop believing before another may begin.
         self._renew_at = start + RENEW_S if held else 0.0
@@ -88,14 +103,14 @@ class Dispatcher:
             log.exception("notification work failed; it is tried again at the next tick")
 
     def _escalate(self, escalation_id: int) -> None:
-        with self._store.transaction() as session:
+        with self._transaction() as session:
             escalation.advance(session, escalation_id, self._clock())
 
     def _expire(self) -> None:
         with self._store.reader() as session:
             if not outbox.expirable(session, self.owner, self._clock()):
                 return
-        with self._store.transaction() as session:
+        with self._transaction() as session:
             outbox.expire(session, self.owner, self._clock())
 
     def _start_senders(self, name: str, count: int) -> None:
@@ -122,19 +137,32 @@ class Dispatcher:
 
     def _send_next(self, name: str) -> bool:
         """Claim, send, record: one message of a channel. False when there is none."""
+        owner = self.owner
         if steady() >= self._held_until:
             return False
-        with self._store.transaction() as session:
-            claim = outbox.claim(session, self.owner, name, self._clock())
+        with self._transaction() as session:
+            claim = outbox.claim(session, owner, name, self._clock())
         if claim is None:
             return False
         result = self._attempt(name, claim)
         if result is None:
             return False
-        with self._store.transaction() as session:
-            judged = outbox.record(session, claim, result, self._clock(), self._random)
-            if judged is not None and judged.state == State.FAILED_FOR_GOOD:
-                escalation.hasten(session, judged, self._clock())
+        while not self._record(claim, result):
+            if self._stopping:
+                return False
+            time.sleep(RECORD_AGAIN_S)
+        return True
+
+    def _record(self, claim: outbox.Claim, result: DeliveryResult) -> bool:
+        """Whether it was written. It is not given up: an answer that is forgotten is a message sent twice."""
+        try:
+            with self._transaction() as session:
+                judged = outbox.record(session, claim, result, self._clock(), self._random)
+                if judged is not None and judged.state == State.FAILED_FOR_GOOD:
+                    escalation.hasten(session, judged, self._clock())
+        except SQLAlchemyError:
+            log.exception("the store did not take the answer for notification %d", claim.notification_id)
+            return False
         return True
 
     def _attempt(self, name: str, claim: outbox.Claim) -> DeliveryResult | None:
@@ -145,8 +173,6 @@ class Dispatcher:
             if steady() >= self._held_until:
                 return None  # another worker may have this message already
             return self._channels[name].send(prepared)
-        except SQLAlchemyError:
-            raise
         except Exception as error:  # a message that cannot even be made, or a channel's own fault
             log.exception("notification %d could not be sent", claim.notification_id)
             return DeliveryResult(State.FAILED_FOR_NOW, f"internal error: {type(error).__name__}")
@@ -192,7 +218,7 @@ class Dispatcher:
             pool.shutdown(wait=False)
         while any(self._busy.values()) and time.monotonic() < end:
             time.sleep(0.05)
-        with self._store.transaction() as session:
+        with self._transaction() as session:
             lease.release(session, lease.NOTIFY, self.owner, self._clock())
 
 

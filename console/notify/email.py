@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 import smtplib
 import ssl
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from email.headerregistry import Address
@@ -83,6 +84,8 @@ class EmailChannel:
 
     def __init__(self, settings: SmtpSettings) -> None:
         self._settings = settings
+        self._lock = threading.Lock()
+        self._made_context: ssl.SSLContext | None = None
 
     def validate(self, destination: Mapping[str, str]) -> dict[str, str]:
         """Canonical address: lower-case ASCII domain. Raises DestinationError."""
@@ -113,10 +116,17 @@ class EmailChannel:
                     return _failed_for_now(f"no answer within {self._settings.total_s:g} s")
                 return _failed_for_now(f"{type(trouble).__name__}: {trouble}")
 
+    def _context(self) -> ssl.SSLContext:
+        """Made once: reading the system's authorities takes longer than a whole delivery."""
+        with self._lock:
+            if self._made_context is None:
+                self._made_context = ssl.create_default_context(cafile=self._settings.ca_file or None)
+            return self._made_context
+
     def _submit(self, message: Message, cutoff: Cutoff) -> DeliveryResult:
         settings = self._settings
         domain = settings.sender.rpartition("@")[2]
-        context = ssl.create_default_context(cafile=settings.ca_file or None)
+        context = self._context() if settings.security != "none" else None
         options: dict[str, Any] = {
             "host": settings.host,
             "port": settings.port,

@@ -13,9 +13,9 @@ from far_side import DROP_AFTER_DATA, SLOW, HookServer, MailServer
 from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import select
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import IntegrityError, OperationalError
 
-from console.notify import lease, outbox
+from console.notify import dispatch, lease, outbox
 from console.notify.contract import DeliveryResult, State
 from console.notify.dispatch import Dispatcher
 from console.notify.retry import LONGEST_WAIT_S, LONGEST_WISH_S, next_wait
@@ -207,6 +207,49 @@ def test_an_attempt_that_a_crash_cut_short_is_seen_and_repeated_by_the_next_work
     row = state(store, written)
     assert row.state == "sent"
     assert [(attempt.number, attempt.result) for attempt in row.history] == [(1, None), (2, "sent")]
+
+
+def test_what_a_worker_claimed_and_left_when_its_lease_ended_it_sends_itself_once_it_has_the_lease_again(
+    dispatcher: Dispatcher, store: Store, tree: Any, clock: Any, lin: int, mail_server: MailServer,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    written = write(store, tree, clock, lin)
+    slept = 0.0
+    claim = outbox.claim
+
+    def claim_and_sleep(*args: Any) -> Any:
+        nonlocal slept
+        slept = 60.0
+        return claim(*args)
+
+    monkeypatch.setattr(dispatch, "steady", lambda: time.monotonic() + slept)
+    monkeypatch.setattr(outbox, "claim", claim_and_sleep)
+    run(dispatcher)
+    assert state(store, written).state == "sending"
+    assert mail_server.box.deliveries == [], "nothing is sent without the lease"
+    monkeypatch.setattr(outbox, "claim", claim)
+    clock.advance(seconds=10)
+    run(dispatcher)
+    assert state(store, written).state == "sent"
+
+
+def test_an_answer_that_the_store_does_not_take_at_once_is_not_forgotten(
+    dispatcher: Dispatcher, store: Store, tree: Any, clock: Any, lin: int, mail_server: MailServer,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    written = write(store, tree, clock, lin)
+    record, failures = outbox.record, iter([True, True])
+
+    def busy_at_first(*args: Any) -> Any:
+        if next(failures, False):
+            raise OperationalError("UPDATE", {}, Exception("database is locked"))
+        return record(*args)
+
+    monkeypatch.setattr(outbox, "record", busy_at_first)
+    monkeypatch.setattr(dispatch, "RECORD_AGAIN_S", 0.01)
+    run(dispatcher)
+    assert state(store, written).state == "sent"
+    assert len(mail_server.box.taken) == 1
 
 
 def test_a_late_answer_of_a_worker_that_lost_its_lease_changes_nothing(

@@ -115,7 +115,7 @@ def test_killed_ten_times_among_faults_it_loses_nothing_and_repeats_only_under_t
         return answer
 
     mail_server.box.chooser = choose
-    write_messages(store, tree, 300, boxes=20)
+    write_messages(store, tree, 200, boxes=20)
     kills = 0
     while kills < 10:
         with store.transaction() as session:  # a dead worker's lease ends by itself; a test need not wait for it
