@@ -265,7 +265,7 @@ def _userdata(buf, at, middle, end, seed, pdu):
         return
     if buf[at] > 1:
         pdu.anomalies |= UNKNOWN_FUNCTION
-    if buf[at + 4] == R_ID:  # USEND: the block's identification stands where others have type and group
+    if buf[at + 4] == R_ID and buf[at + 3] == 6:  # USEND: an identification stands where others have type and group
         pdu.detail = hash_bytes(seed, buf, at + 5, middle)
         return
     kind = np.int64(buf[at + 5]) >> 6

@@ -31,9 +31,9 @@ def describe_userdata(parameters: Octets, data: Octets, request: bytes | None, o
     syntax, data unit reference, 0 for the last data unit, error number.
     """
     head = parameters.number()
-    parameters.take(3)
-    syntax = parameters.number()
-    if syntax == t.R_ID:
+    parameters.take(2)
+    length, syntax = parameters.number(), parameters.number()
+    if syntax == t.R_ID and length == 6:
         return _usend(parameters, data, out)
     type_and_group, code, sequence = parameters.number(), parameters.number(), parameters.number()
     kind, group = type_and_group >> 6, type_and_group & 0x3F

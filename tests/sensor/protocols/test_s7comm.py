@@ -324,6 +324,11 @@ def test_a_usend_has_no_group_and_is_told_apart_by_its_r_id():
     assert row.detail != read(usend("00000002")).detail
 
 
+def test_a_programmer_command_cannot_hide_behind_the_syntax_of_a_usend():
+    memory_reset = userdata("00 01 12 04 13 41 0C 00", "0A 00 0000")
+    assert read(memory_reset).subfunction == 0x010C
+
+
 # --- what lies --------------------------------------------------------------------------------------------------------
 
 
