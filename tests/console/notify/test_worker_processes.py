@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import os
+import multiprocessing
 import random
-import signal
-import subprocess
-import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -17,36 +14,49 @@ import pytest
 from far_side import DROP_AFTER_DATA, OK, MailServer
 from sqlalchemy import func, select
 
+from console.notify.worker import run_worker, start_beside
 from console.services import contacts, incidents
 from console.services.actor import utc_now
 from console.settings import Settings
 from console.store.engine import Store
-from console.store.models import Incident, Notification, NotificationAttempt
+from console.store.models import Incident, Lease, Notification, NotificationAttempt
 
-Start = Callable[[], "subprocess.Popen[bytes]"]
+Start = Callable[[], Any]
+
+
+@pytest.fixture(scope="module")
+def processes() -> Any:
+    """Makes processes quickly: a server process imports the worker once, and forks one for each start."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["console.notify.worker"])
+    return context
 
 
 @pytest.fixture
-def start(settings: Settings, mail_server: MailServer) -> Iterator[Start]:
-    """Starts a worker process on the test's store and mail server."""
-    environment = {
-        **os.environ,
-        "FENGHUO_DATA_DIR": str(settings.data_dir),
-        "FENGHUO_SMTP_HOST": "127.0.0.1",
-        "FENGHUO_SMTP_PORT": str(mail_server.port),
-        "FENGHUO_SMTP_SECURITY": "none",
-        "FENGHUO_SMTP_SENDER": "fenghuo@console.example",
+def worker_settings(settings: Settings, mail_server: MailServer) -> Settings:
+    changes = {
+        "smtp_host": "127.0.0.1",
+        "smtp_port": mail_server.port,
+        "smtp_security": "none",
+        "smtp_sender": "fenghuo@console.example",
     }
-    running: list[subprocess.Popen[bytes]] = []
+    return settings.model_copy(update=changes)
 
-    def one() -> subprocess.Popen[bytes]:
-        running.append(subprocess.Popen([sys.executable, "-m", "console.notify.worker"], env=environment))
+
+@pytest.fixture
+def start(processes: Any, worker_settings: Settings) -> Iterator[Start]:
+    """Starts a worker process on the test's store and mail server."""
+    running: list[Any] = []
+
+    def one() -> Any:
+        running.append(processes.Process(target=run_worker, args=(worker_settings,)))
+        running[-1].start()
         return running[-1]
 
     yield one
     for process in running:
         process.kill()
-        process.wait()
+        process.join()
 
 
 def until(condition: Callable[[], bool], seconds: float = 90) -> None:
@@ -76,8 +86,8 @@ def test_two_workers_on_one_store_send_each_message_once(
     write_messages(store, tree, 120, boxes=15)
     until(lambda: unfinished(store) == 0)
     assert Counter(Counter(delivery.key for delivery in mail_server.box.taken).values()) == {1: 120}
-    assert first.poll() is None
-    assert second.poll() is None
+    assert first.is_alive()
+    assert second.is_alive()
     with store.reader() as session:
         assert session.scalar(select(func.count(NotificationAttempt.id))) == 120
 
@@ -88,8 +98,9 @@ def test_a_worker_that_is_asked_to_stop_gives_its_lease_back(
     first = start()
     write_messages(store, tree, 1, boxes=1)
     until(lambda: unfinished(store) == 0)
-    first.send_signal(signal.SIGTERM)
-    assert first.wait(20) == 0
+    first.terminate()
+    first.join(30)
+    assert first.exitcode == 0
     began = time.monotonic()
     start()
     with store.transaction() as session:
@@ -119,8 +130,6 @@ def test_killed_ten_times_among_faults_it_loses_nothing_and_repeats_only_under_t
     kills = 0
     while kills < 10:
         with store.transaction() as session:  # a dead worker's lease ends by itself; a test need not wait for it
-            from console.store.models import Lease
-
             for row in session.scalars(select(Lease)):
                 row.until = utc_now()
         worker = start()
@@ -128,7 +137,7 @@ def test_killed_ten_times_among_faults_it_loses_nothing_and_repeats_only_under_t
         until(lambda before=before: len(mail_server.box.deliveries) > before or unfinished(store) == 0)
         time.sleep(chance.uniform(0, 0.15))
         worker.kill()
-        worker.wait()
+        worker.join()
         kills += 1
     assert unfinished(store) > 0, "the kills came too late to interrupt anything"
     with store.transaction() as session:
@@ -147,37 +156,20 @@ def test_killed_ten_times_among_faults_it_loses_nothing_and_repeats_only_under_t
             assert taken[key] <= 1 + cut_short + lost_answers[key], "repeated without a lost answer"
 
 
-def test_an_incident_reaches_the_second_contact_through_a_worker_started_beside_the_console(
-    settings: Settings, store: Store, tree: Any, mail_server: MailServer
+def test_an_incident_reaches_both_contacts_through_a_worker_started_beside_the_console(
+    worker_settings: Settings, store: Store, tree: Any, mail_server: MailServer
 ) -> None:
-    from pydantic import SecretStr
-
-    from console.notify.worker import start_beside
-
     with store.transaction() as session:
-        people.escalation(
-            session,
-            tree.plant,
-            [(people.mailbox(session, tree.plant, "lin"), 0), (people.mailbox(session, tree.plant, "wang"), 5)],
-        )
+        steps = [(people.mailbox(session, tree.plant, "lin"), 0), (people.mailbox(session, tree.plant, "wang"), 5)]
+        people.escalation(session, tree.plant, steps)
         found = people.finding(session, tree.plant, tree.plant_sensor_id)
         incidents.open_incident(session, tree.plant_analyst, [found.id], utc_now())
-    beside = start_beside(
-        settings.model_copy(
-            update={
-                "smtp_host": "127.0.0.1",
-                "smtp_port": mail_server.port,
-                "smtp_security": "none",
-                "smtp_sender": "fenghuo@console.example",
-                "smtp_password": SecretStr("unused"),
-            }
-        )
-    )
+    beside = start_beside(worker_settings)
     try:
         until(lambda: len(mail_server.box.taken) == 2)
     finally:
         beside.terminate()
-        assert beside.wait(20) == 0
+        assert beside.wait(60) == 0
     assert {delivery.to for delivery in mail_server.box.taken} == {"lin@plant.example", "wang@plant.example"}
     with store.reader() as session:
         assert session.scalars(select(Incident.state)).one() == "open"
