@@ -148,7 +148,15 @@ class TaxiiClient:
 
     def _fetch(self, url: httpx.URL, cutoff: Cutoff) -> tuple[bytes, Mapping[str, str]]:
         port = url.port or (443 if url.scheme == "https" else 80)
-        address = resolve(url.host, port, allow_private=self.allow_private)
+        addresses = resolve(url.raw_host.decode("ascii"), port, allow_private=self.allow_private)
+        for address in addresses[:-1]:
+            try:
+                return self._fetch_from(address, url, cutoff)
+            except (httpx.ConnectError, httpx.ConnectTimeout):  # nothing was sent yet: the next address may answer
+                continue
+        return self._fetch_from(addresses[-1], url, cutoff)
+
+    def _fetch_from(self, address: str, url: httpx.URL, cutoff: Cutoff) -> tuple[bytes, Mapping[str, str]]:
         headers = {
             "Host": url.netloc.decode("ascii"),
             "Accept": MEDIA_TYPE,
@@ -170,7 +178,7 @@ class TaxiiClient:
                 url.copy_with(host=address),
                 headers=headers,
                 auth=httpx.BasicAuth(self.username, self.password),
-                extensions={"sni_hostname": url.host, "trace": watch},
+                extensions={"sni_hostname": url.raw_host.decode("ascii"), "trace": watch},
             ) as response,
         ):
             _judge(response)
