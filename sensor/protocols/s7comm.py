@@ -233,7 +233,7 @@ def _userdata_request(buf, at, end, seed, pdu):
         pdu.detail = hash_bytes(seed, buf, at, end)
     elif group == PBC:
         pdu.detail = hash_bytes(seed, buf, at, min(at + 8, end))  # the R_ID's specification
-    elif group == NC and (code in (NC_REQUEST_DOWNLOAD, NC_START_UPLOAD)):
+    elif group == NC and code in (NC_REQUEST_DOWNLOAD, NC_START_UPLOAD):
         pdu.detail = hash_bytes(seed, buf, at, end)  # the file's name
 
 
@@ -318,11 +318,13 @@ def read(buf, at, end, seed, pdu):
     if rosctr == USERDATA:
         _userdata(buf, start, middle, stop, seed, pdu)
         return
-    if (rosctr in (JOB, ACK_DATA)) and middle > start:
+    if rosctr in (JOB, ACK_DATA) and middle > start:
         pdu.function = np.int64(buf[start])
         if not KNOWN_FUNCTION[buf[start]]:
             pdu.anomalies |= UNKNOWN_FUNCTION
     if rosctr == JOB:
+        if middle == start:  # a job without a function
+            pdu.anomalies |= ILLEGAL
         _job(buf, start, middle, stop, seed, pdu)
     elif rosctr in (ACK, ACK_DATA):
         pdu.status = u16be(buf, at + 10) if end - at >= ACK_HEADER else 0

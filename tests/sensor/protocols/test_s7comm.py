@@ -358,8 +358,9 @@ def test_lengths_and_counts_that_lie_are_anomalies(octets):
     assert Anomaly.LENGTH in anomalies(octets)
 
 
-def test_no_variable_at_all_is_illegal():
+def test_no_variable_at_all_and_no_function_at_all_are_illegal():
     assert anomalies(job("04 00")) == Anomaly.ILLEGAL
+    assert anomalies(job("")) == Anomaly.ILLEGAL
 
 
 @pytest.mark.parametrize("octets", [job("99"), ask(4, 0x77, "00"), ask(0x2A, 1, "00"), b"\x32\x05" + SETUP[2:]])
