@@ -60,7 +60,7 @@ FILE_REFERENCE_TYPE, MAX_FILE_RECORD = t.FILE_REFERENCE_TYPE, t.MAX_FILE_RECORD
 
 @njit(cache=True, nogil=True, boundscheck=True)
 def frame(buf, at, end):
-    """Length of the ADU that begins at buf[at]; 0: wait for more bytes; -1: no ADU begins so."""
+    """Length of the ADU that begins at buf[at], even beyond `end`; 0: needs more bytes to tell; -1: none begins."""
     have = end - at
     if have >= 3 and buf[at + 2] != 0:
         return -1
@@ -78,7 +78,7 @@ def frame(buf, at, end):
             return 0
         if buf[at + 7] & 0x7F != UMAS:
             return -1
-    return 6 + length if have >= 6 + length else 0
+    return 6 + length
 
 
 @njit(cache=True, nogil=True, boundscheck=True)

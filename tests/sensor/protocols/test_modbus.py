@@ -79,8 +79,8 @@ def test_an_adu_is_as_long_as_its_header_says():
 
 
 @pytest.mark.parametrize("size", range(12))
-def test_every_part_of_an_adu_waits_for_the_rest(size):
-    assert frame(READ_REQUEST[:size]) == 0
+def test_the_length_of_an_adu_is_told_as_soon_as_its_header_says_it(size):
+    assert frame(READ_REQUEST[:size]) == (0 if size < 6 else 12)
 
 
 @pytest.mark.parametrize(
@@ -120,7 +120,7 @@ def test_more_bytes_never_change_the_answer_about_an_adu(data):
     settled = [answer for answer in answers if answer]
     assert len(set(settled)) <= 1
     assert answers == [0] * (len(answers) - len(settled)) + settled
-    assert all(-1 <= answer <= size for size, answer in enumerate(answers))
+    assert all(answer >= -1 for answer in answers)
 
 
 # --- the narrow row ---------------------------------------------------------------------------------------------------
