@@ -158,10 +158,10 @@ class Indicators:
         self._talk_of.grow(len(talks))
         for row in self._talks.rows(talks).tolist():
             talk = talks[row]
-            hits = (self._host(scene, int(talk.a_host)) + self._host(scene, int(talk.b_host)))[:MAX_EACH]
+            hits = {it.id: it for host in (talk.a_host, talk.b_host) for it in self._host(scene, int(host))}
             if hits:
                 self._talk_of.values[row] = len(self._talk_hits)
-                self._talk_hits.append([self._address(scene, row, it) for it in hits])
+                self._talk_hits.append([self._address(scene, row, it) for it in hits.values()])
         self._behaviour_of.grow(len(table))
         new = self._behaviours.rows(table)
         if not self._operations:

@@ -1,4 +1,4 @@
-"""The content itself: every rule speaks both languages in three parts, with live techniques; broken content is refused."""
+"""The content itself: two languages, three parts, live techniques; broken content is refused."""
 
 from __future__ import annotations
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import struct
+from itertools import pairwise
 
 import pytest
+from support.findings import DNP3, S7, Plant, of, the
 
 from detectors.finding import Severity
 from detectors.operations import MAX_PROBLEMS, Operations
 from pcaps.messages import dnp3, modbus, s7comm
-from support.findings import DNP3, S7, Plant, of, the
 
 HMI, ENGINEER, PLC, OUTSTATION = "10.1.0.5", "10.1.0.9", "10.1.0.20", "10.1.0.30"
 STOP = bytes.fromhex("290000000000") + b"\x09P_PROGRAM"
@@ -166,7 +167,7 @@ def test_records_of_one_problem_carry_additional_counts_and_come_at_growing_paus
     assert len({record.fingerprint for record in records}) == 1
     assert sum(record.count for record in records) == 600
     assert 3 < len(records) < 12
-    gaps = [b.first_ns - a.first_ns for a, b in zip(records, records[1:], strict=False)]
+    gaps = [b.first_ns - a.first_ns for a, b in pairwise(records)]
     assert gaps[1:-1] == sorted(gaps[1:-1])
 
 
