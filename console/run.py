@@ -13,13 +13,14 @@ from sqlalchemy import select
 
 from console import create_app
 from console.notify.worker import start_beside
-from console.services import organisations, sensors, users
+from console.services import organisations, sensors, subscriptions, users
 from console.services.actor import Role, the_console, utc_now
 from console.services.errors import InvalidError
+from console.services.subscriptions import PullReport
 from console.settings import Settings, secret_key
 from console.store.engine import Store, open_store
 from console.store.migrations import upgrade
-from console.store.models import Organisation, OrganisationKind
+from console.store.models import Organisation, OrganisationKind, Subscription
 from console.web.application import MAX_BODY_BYTES
 
 log = logging.getLogger(__name__)
@@ -107,6 +108,14 @@ def renew_sensor_key(settings: Settings, name: str, organisation: str | None = N
     with open_migrated(settings).transaction() as session:
         actor = the_console(organisations.named(session, organisation).id)
         return sensors.renew_key(session, actor, sensors.named(session, actor, name).id)[1]
+
+
+def pull(settings: Settings) -> dict[str, PullReport]:
+    """Pull every subscription that is not paused now, whether its turn has come or not; reports by name."""
+    store = open_migrated(settings)
+    reports = subscriptions.pull_due(store, utc_now, allow_private=settings.peer_private, every=True)
+    with store.reader() as session:
+        return {session.get_one(Subscription, number).name: report for number, report in reports.items()}
 
 
 def serve(settings: Settings, worker: bool = True) -> None:

@@ -23,13 +23,18 @@ from pydantic import SecretStr
 from console.notify.channels import channels
 from console.notify.dispatch import Dispatcher, steady
 from console.notify.link import Links
+from console.services.actor import utc_now
+from console.services.subscriptions import pull_due
 from console.settings import Settings, secret_key
+from console.sharing.taxii_client import Budget
 from console.store.engine import open_store
 from console.store.migrations import upgrade
 
 log = logging.getLogger(__name__)
 
 TICK_S = 1.0
+PULL_CHECK_S = 5.0  # how often to look whether a subscription's turn has come
+PULL_BUDGET = Budget(seconds=60.0, step_s=5.0)  # what is left over is pulled in the next round
 JUMP_S = 2.0  # the wall clock moved against the steady one by more than this: it was set
 
 
@@ -51,6 +56,13 @@ def run_worker(settings: Settings, parent: int | None = None) -> None:
     scheduler.add_job(
         dispatcher.tick, "interval", seconds=TICK_S, id="tick", coalesce=True, max_instances=1, misfire_grace_time=None,
         next_run_time=datetime.now(UTC),
+    )  # fmt: skip
+    scheduler.add_job(
+        pull_due, "interval", seconds=PULL_CHECK_S, id="pull", coalesce=True, max_instances=1, misfire_grace_time=None,
+        args=(store, utc_now), next_run_time=datetime.now(UTC),
+        kwargs={
+            "allow_private": settings.peer_private, "budget": PULL_BUDGET, "keep_on": lambda: not stop.is_set(),
+        },
     )  # fmt: skip
     scheduler.start()
     log.info("the notification worker runs")

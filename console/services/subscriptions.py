@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -95,16 +96,31 @@ def all_subscriptions(session: Session, actor: Actor) -> list[Subscription]:
     return list(session.scalars(scoped(actor, Subscription).order_by(Subscription.name, Subscription.id)))
 
 
-def pull_due(store: Store, clock: Clock, *, allow_private: bool, budget: Budget | None = None) -> dict[int, PullReport]:
-    """Pull every subscription whose interval has passed: what the worker process calls again and again."""
+def pull_due(
+    store: Store,
+    clock: Clock,
+    *,
+    allow_private: bool,
+    budget: Budget | None = None,
+    every: bool = False,
+    keep_on: Callable[[], bool] = lambda: True,
+) -> dict[int, PullReport]:
+    """Pull every subscription whose interval has passed: what the worker process calls again and again.
+
+    every: also those whose turn it is not. keep_on: asked before each and after each page; False ends the round.
+    """
     now = clock()
     with store.reader() as session:
         rows = session.scalars(select(Subscription).where(Subscription.enabled.is_(True)).order_by(Subscription.id))
-        due = [row.id for row in rows if _is_due(row, now)]
+        due = [row.id for row in rows if every or _is_due(row, now)]
     reports = {}
     for subscription_id in due:
+        if not keep_on():
+            break
         try:
-            reports[subscription_id] = pull(store, subscription_id, clock, allow_private=allow_private, budget=budget)
+            reports[subscription_id] = pull(
+                store, subscription_id, clock, allow_private=allow_private, budget=budget, keep_on=keep_on
+            )
         except ConflictError:  # another process pulls it
             continue
     return reports
@@ -115,7 +131,13 @@ def _is_due(row: Subscription, now: datetime) -> bool:
 
 
 def pull(
-    store: Store, subscription_id: int, clock: Clock, *, allow_private: bool, budget: Budget | None = None
+    store: Store,
+    subscription_id: int,
+    clock: Clock,
+    *,
+    allow_private: bool,
+    budget: Budget | None = None,
+    keep_on: Callable[[], bool] = lambda: True,
 ) -> PullReport:
     """Fetch what is new, each page stored in a transaction of its own: a pull that is cut goes on from there.
 
@@ -129,6 +151,8 @@ def pull(
         address = client.collection_url(collection)
         for page in client.pages(address, added_after):
             _store_page(store, subscription_id, page, report, clock())
+            if not keep_on():
+                break
     except PullError as error:
         report.error = str(error)
     finally:
