@@ -93,7 +93,8 @@ def _printable_id(record: Any) -> str | None:
 
 
 def _life(session: Session, sensor: Sensor, epoch: int, now: datetime) -> SensorEpoch:
-    life = session.scalar(select(SensorEpoch).where(SensorEpoch.sensor_id == sensor.id, SensorEpoch.epoch == epoch))
+    query = select(SensorEpoch).where(SensorEpoch.sensor_id == sensor.id, SensorEpoch.epoch == epoch)
+    life = session.scalar(query.with_for_update())  # batches of one sensor take turns on any database
     if life is None:
         life = SensorEpoch(
             organisation_id=sensor.organisation_id,

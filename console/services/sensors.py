@@ -5,16 +5,17 @@ from __future__ import annotations
 import hashlib
 import re
 import secrets
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session, joinedload
 
 from console.services.actor import Actor, Role, load, scoped
 from console.services.errors import InvalidError, NotFoundError
-from console.store.models import Segment, Sensor, SensorEpoch, Site
+from console.store.models import FindingReceipt, Segment, Sensor, SensorEpoch, Site
 
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
 KEY_PREFIX = "fhs_"  # lets secret scanners and people recognise a leaked key
@@ -139,3 +140,44 @@ def lives(session: Session, actor: Actor) -> dict[int, list[SensorEpoch]]:
     for life in session.scalars(scoped(actor, SensorEpoch).order_by(SensorEpoch.last_at.desc())):
         found.setdefault(life.sensor_id, []).append(life)
     return found
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """Sequences of one spool that never arrived, first and last of them included."""
+
+    epoch: int
+    first: int
+    last: int
+
+    @property
+    def size(self) -> int:
+        """How many they are."""
+        return self.last - self.first + 1
+
+
+def gaps(session: Session, actor: Actor, sensor_id: int, limit: int = 50) -> list[Gap]:
+    """What is missing of a sensor's findings, the latest spool and the lowest sequences first."""
+    before = func.lag(FindingReceipt.sequence, 1, 0).over(
+        partition_by=FindingReceipt.epoch, order_by=FindingReceipt.sequence
+    )
+    arrived = (
+        scoped(actor, FindingReceipt)
+        .where(FindingReceipt.sensor_id == sensor_id)
+        .with_only_columns(FindingReceipt.epoch, FindingReceipt.sequence, before.label("before"))
+        .subquery()
+    )
+    rows = session.execute(
+        select(arrived)
+        .where(arrived.c.sequence - arrived.c.before > 1)
+        .order_by(arrived.c.epoch.desc(), arrived.c.sequence)
+        .limit(limit)
+    )
+    return [Gap(epoch, previous + 1, sequence - 1) for epoch, sequence, previous in rows]
+
+
+def rejected(session: Session, actor: Actor, sensor_id: int, limit: int = 20) -> list[FindingReceipt]:
+    """The latest records of a sensor that could not be stored, with the reason."""
+    query = scoped(actor, FindingReceipt).where(FindingReceipt.sensor_id == sensor_id)
+    latest = query.where(FindingReceipt.reason.is_not(None)).order_by(FindingReceipt.id.desc()).limit(limit)
+    return list(session.scalars(latest))

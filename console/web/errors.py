@@ -11,6 +11,7 @@ from typing import Any
 from flask import Flask, flash, jsonify, render_template, request
 from flask_babel import gettext
 from flask_limiter import RateLimitExceeded
+from flask_wtf.csrf import CSRFError
 from sqlalchemy.exc import OperationalError
 from werkzeug.exceptions import HTTPException
 
@@ -65,8 +66,14 @@ def _http_error(error: HTTPException) -> Any:
 
 
 def _public(error: HTTPException) -> str:
-    """Bland text: descriptions of 4xx are ours or the framework's, others say nothing."""
-    return str(error.description or error.name) if (error.code or 500) < 500 else str(error.name)
+    """Bland text: for programs the framework's, for people a sentence that says what to do, or nothing."""
+    if request.path.startswith("/api/"):
+        return str(error.description or error.name) if (error.code or 500) < 500 else str(error.name)
+    if isinstance(error, CSRFError):
+        return str(gettext("This form does not come from a page of this session. Open the page again, then send it."))
+    if error.code == 413:
+        return str(gettext("That is more than the console takes at once."))
+    return ""
 
 
 def _store_busy(error: OperationalError) -> Any:

@@ -12,10 +12,10 @@ from flask_babel import ngettext
 from sqlalchemy import func
 from sqlalchemy.orm import Session
 
-from console.services import sensors
+from console.services import bulletin_reading, incidents, sensors
 from console.services.actor import Actor, Role, scoped
 from console.services.sensors import State
-from console.store.models import Finding
+from console.store.models import Finding, IncidentState
 from console.web.display import wire
 from console.web.language import locale
 from detectors.finding import Severity
@@ -77,8 +77,33 @@ def look_after_sensors(session: Session, actor: Actor, now: datetime) -> list[St
     return steps
 
 
+def take_incidents(session: Session, actor: Actor, now: datetime) -> list[Step]:
+    """Somebody must take an incident, or the next contact is called."""
+    return [
+        Step(
+            Severity.CRITICAL,
+            _("Take incident #%(number)s", number=incident.number),
+            wire(incident.title(locale())),
+            url_for("incidents.show", incident_id=incident.id),
+        )
+        for incident in incidents.unsettled(session, actor)
+        if incident.state == IncidentState.OPEN
+    ]
+
+
+def acknowledge_bulletins(session: Session, actor: Actor, now: datetime) -> list[Step]:
+    """A warning that came in is not read."""
+    waiting = bulletin_reading.waiting(session, actor)
+    if not waiting:
+        return []
+    detail = ngettext("%(num)d bulletin", "%(num)d bulletins", waiting)
+    return [Step(Severity.MEDIUM, _("Read and acknowledge what was warned of"), detail, url_for("bulletins.index"))]
+
+
 STEPS: tuple[Callable[[Session, Actor, datetime], list[Step]], ...] = (
+    take_incidents,
     judge_grave_findings,
+    acknowledge_bulletins,
     look_after_sensors,
 )
 

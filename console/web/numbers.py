@@ -11,10 +11,10 @@ from flask_babel import gettext as _
 from sqlalchemy import func
 from sqlalchemy.orm import Session
 
-from console.services import sensors
+from console.services import bulletin_reading, incidents, sensors
 from console.services.actor import Actor, scoped
 from console.services.sensors import State
-from console.store.models import Finding
+from console.store.models import Finding, IncidentState
 from detectors.finding import Severity
 
 
@@ -62,8 +62,29 @@ def _new(session: Session, actor: Actor, least: Severity) -> int:
     return session.scalar(query.with_only_columns(func.count())) or 0
 
 
+def open_incidents(session: Session, actor: Actor, now: datetime) -> Number:
+    """Incidents that nobody has taken yet, of those that are not closed."""
+    counted = incidents.counts(session, actor)
+    waiting, taken = counted[IncidentState.OPEN], counted[IncidentState.ACKNOWLEDGED]
+    return Number(
+        _("Incidents nobody has taken"),
+        waiting,
+        url_for("incidents.index", state=IncidentState.OPEN if waiting else None),
+        "critical" if waiting else "calm",
+        _("of %(total)s", total=waiting + taken),
+    )
+
+
+def unread_bulletins(session: Session, actor: Actor, now: datetime) -> Number:
+    """Bulletins that the organisation received and has not acknowledged."""
+    waiting = bulletin_reading.waiting(session, actor)
+    return Number(_("Bulletins to acknowledge"), waiting, url_for("bulletins.index"), "high" if waiting else "calm")
+
+
 NUMBERS: tuple[Callable[[Session, Actor, datetime], Number], ...] = (
     new_grave_findings,
     new_findings,
+    open_incidents,
+    unread_bulletins,
     silent_sensors,
 )

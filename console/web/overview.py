@@ -23,6 +23,7 @@ def page() -> Any:
     """Numbers that link to lists, what arrived in the last day, what to do next."""
     return render_template(
         "overview/page.html",
+        by_severity=findings.count_severities(db(), actor(), NEWEST, now(), zone()),
         numbers=[number(db(), actor(), now()) for number in NUMBERS],
         steps=next_steps(db(), actor(), now()),
         bars=findings.histogram(db(), actor(), LAST_DAY, now(), zone()),

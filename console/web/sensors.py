@@ -8,7 +8,7 @@ from flask import Blueprint, flash, redirect, render_template, request, url_for
 from flask_babel import gettext as _
 
 from console.services import sensors
-from console.services.actor import Role
+from console.services.actor import Role, load
 from console.services.errors import InvalidError
 from console.store.models import Sensor
 from console.web.context import actor, console, db, now, role_required
@@ -34,6 +34,20 @@ def _page(made: Sensor | None = None, key: str = "") -> Any:
 def index() -> Any:
     """All sensors of the organisation."""
     return _page()
+
+
+@blueprint.get("/<int:sensor_id>")
+def detail(sensor_id: int) -> Any:
+    """One sensor: what it counts, what never arrived from it, what could not be stored."""
+    sensor = load(db(), actor(), Sensor, sensor_id)
+    return render_template(
+        "sensors/detail.html",
+        sensor=sensor,
+        state=sensors.state(sensor, now()),
+        lives=sensors.lives(db(), actor()).get(sensor_id, []),
+        gaps=sensors.gaps(db(), actor(), sensor_id),
+        rejected=sensors.rejected(db(), actor(), sensor_id),
+    )
 
 
 @blueprint.post("/")

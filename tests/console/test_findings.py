@@ -258,7 +258,9 @@ def test_the_sensors_page_shows_gaps_and_what_was_rejected(three, tree):
     page = three.get("/sensors/").text
     numbers = re.findall(r'<td class="right[^"]*">([\d,]+)</td>', page)
     assert numbers == ["5", "3", "1"]  # received, missing (4, 5, 6), rejected
-    assert "without a gap up to 3" in page
+    detail = three.get(f"/sensors/{tree.plant_sensor_id}").text
+    assert "4–6" in detail
+    assert "finding.count: Input should be greater than or equal to 1" in detail
 
 
 # --- other organisations ----------------------------------------------------------------------------------------------
