@@ -91,7 +91,7 @@ def _incident(content: Mapping[str, Any], zh: bool, zone: ZoneInfo) -> list[str]
         lines += ["", *_finding(finding, zh, zone)]
     more = content["finding_count"] - len(content["findings"])
     if more > 0:
-        lines += ["", f"另有 {more} 条发现。" if zh else f"{more} more findings."]
+        lines += ["", f"另有 {more} 条告警。" if zh else f"{more} more findings."]
     wait = content["wait_minutes"]
     if content["last"]:
         lines += ["", "之后不再通知其他人。" if zh else "Nobody else will be told after you."]

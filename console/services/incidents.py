@@ -28,7 +28,7 @@ class AlreadyAcknowledgedError(ConflictError):
     """Somebody else was first; `by` and `at` say who and when."""
 
     def __init__(self, by: str, at: datetime | None) -> None:
-        super().__init__("%(by)s has already acknowledged this incident.", by=by)
+        super().__init__("%(name)s has already acknowledged this incident.", name=by)
         self.by = by
         self.at = at
 

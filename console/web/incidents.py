@@ -96,7 +96,7 @@ def acknowledge(incident_id: int) -> Any:
     try:
         incidents.acknowledge(db(), actor(), incident_id, now())
     except incidents.AlreadyAcknowledgedError as first:
-        flash(gettext(first.message, **first.values), "error")
+        flash(gettext("%(name)s has already acknowledged this incident.", name=first.by), "error")
     else:
         flash(gettext("You have this incident now. Nobody else is called."))
     return _back(incident_id)

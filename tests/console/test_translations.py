@@ -26,6 +26,9 @@ KEYWORDS = {
     "NotFoundError": None,
     "ForbiddenError": None,
     "PullError": None,
+    # a channel describes its form by msgids
+    "DestinationField": (2,),
+    "DestinationError": (2,),
 }
 
 
