@@ -86,7 +86,7 @@ MODBUS: tuple[Field, ...] = (
     Field("modbus.diagnostic_counter", "long", "counter given by functions 8/11 to 8/18"),
     Field("modbus.server_id.data", "keyword", "answer to function 17, in hexadecimal"),
     Field("modbus.server_id.text", "keyword", "the same as text, with escapes"),
-    Field("modbus.server_id.running", "boolean", "its run indicator, where it stands in the usual place"),
+    Field("modbus.server_id.running", "boolean", "its run indicator, where it stands in one of the usual places"),
     Field("modbus.device_id.code", "long", "which identification is asked for: 1 to 4"),
     Field("modbus.device_id.category", "keyword", "the same by name: basic, regular, extended, individual"),
     Field("modbus.device_id.from_object", "long", "object id from which the identification is asked for"),

@@ -5,7 +5,7 @@ Sources: MODBUS Application Protocol Specification V1.1b3 (MAP); MODBUS Messagin
 compiled and stand in modbus_kernel.py; `explain` gives the full depth.
 
 Not decoded: what UMAS carries behind its sub-code, the contents of CANopen general references (43/13), and what a
-server's identification (17) says behind its run indicator: each is given as it stands. Modbus RTU in TCP is not read.
+server's identification (17) says beside its run indicator: each is given as it stands. Modbus RTU in TCP is not read.
 """
 
 from __future__ import annotations
@@ -243,9 +243,12 @@ def _explain_server_id(fields: Fields, body: bytes, kind: Kind, function: int, a
     data = _counted(body)
     fields["modbus.server_id.data"] = data.hex()
     fields["modbus.server_id.text"] = wire_text(data) or None
-    # MAP 6.13 leaves the length of the id to the device; nearly all have one byte, and then the run indicator follows.
-    if len(data) >= 2 and data[1] in (0x00, 0xFF):
-        fields["modbus.server_id.running"] = data[1] == 0xFF
+    # MAP 6.13 leaves the length of the id to the device. Nearly all have one byte, and then the run indicator follows;
+    # some have a text, with the run indicator at its end.
+    for indicator in (data[1:2], data[-1:]):
+        if indicator in (b"\x00", b"\xff"):
+            fields["modbus.server_id.running"] = indicator == b"\xff"
+            break
 
 
 def _explain_diagnostics(fields: Fields, body: bytes, kind: Kind, function: int, asked: bytes | None) -> None:

@@ -366,7 +366,9 @@ def _files(buf, at, end, writes, seed, pdu):
         h = mix(mix(h, np.uint64((file << 16) | record)), np.uint64(length))
         records += 1
         at += 7 + (2 * length if writes else 0)
-    if at != end or records == 0:
+    if records == 0 and at == end:
+        pdu.anomalies |= ILLEGAL  # asks for nothing: the byte count is at least 7
+    elif at != end:
         pdu.anomalies |= LENGTH
     if pdu.kind == REQUEST and records > 0:
         pdu.detail = h

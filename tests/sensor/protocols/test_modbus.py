@@ -305,7 +305,7 @@ def test_values_make_no_new_behaviour(one, other):
         "01 0000 0000", "01 0000 07D1", "02 0000 0000", "03 0000 007E", "04 0000 0000", "03 FFFF 0002",
         "05 0000 1234", "0F 0000 0000 00", "10 0000 0000 00", "17 0000 0000 0000 0001 02 0000",
         "17 0000 0001 0000 0000 00", "14 07 05 0001 0000 0001", "14 07 06 0000 0000 0001", "14 07 06 0001 2710 0001",
-        "2B 0E 05 00", "2B 0E 00 00", "08 0001 0001", "08 000A 0001", "81 01", "00",
+        "2B 0E 05 00", "2B 0E 00 00", "08 0001 0001", "08 000A 0001", "81 01", "00", "14 00",
     ],
 )  # fmt: skip
 def test_well_formed_requests_that_the_standard_forbids_are_marked(pdu):
@@ -323,7 +323,7 @@ def test_requests_at_the_limit_are_not_marked(pdu):
         ("03 006B", REQUEST), ("03 006B 0003 00", REQUEST), ("05 0001", REQUEST), ("07 00", REQUEST),
         ("0F 0013 000A 02 CD", REQUEST), ("0F 0013 000A 01 CD", REQUEST), ("10 0001 0002 02 000A 0102", REQUEST),
         ("10 0001 0002", REQUEST), ("16 0001 0002", REQUEST), ("17 0003 0006 000E 0003 05 00FF 00FE 00FD", REQUEST),
-        ("18 04", REQUEST), ("14 00", REQUEST), ("14 08 06 0004 0001 0002", REQUEST), ("08 00", REQUEST),
+        ("18 04", REQUEST), ("14 08 06 0004 0001 0002", REQUEST), ("08 00", REQUEST),
         ("08 0004 00", REQUEST), ("2B", REQUEST), ("2B 0E 01", REQUEST), ("5A 00", REQUEST),
         ("01 04 CD6B05", RESPONSE), ("03 03 022B00", RESPONSE), ("03", RESPONSE), ("18 0006 0003 01B8 1284", RESPONSE),
         ("14 0C 05 06 0DFE 0020 06 06 33CD 0040", RESPONSE), ("11", RESPONSE), ("0C 02 0000", RESPONSE),
@@ -509,6 +509,7 @@ def test_server_identification():
         "server_id.text": "\\x00\\xffWingpath Limited", "server_id.running": True, "event.action": "identify",
     }  # fmt: skip
     assert explain("11 02 0900", RESPONSE)["server_id.running"] is False
+    assert explain("11 04 414243FF", RESPONSE)["server_id.running"] is True
     assert "server_id.running" not in explain("11 03 414243", RESPONSE)
 
 
