@@ -216,6 +216,8 @@ def attribute(variation: int, attribute_set: int, raw: bytes) -> str:
     """One device attribute (g0): its name and its value, which says its own data type and length."""
     name = ATTRIBUTE_NAMES.get(variation, f"attribute {variation}") if attribute_set == 0 else ""
     name = name or f"attribute {variation} of set {attribute_set}"
+    if len(raw) < 2:  # cut by a size prefix, which attributes should not have
+        return f"{name}: {octets_shown(raw)}"
     kind, value = raw[0], raw[2:]
     if kind in (1, 8):
         return f"{name}: {text(value)}"

@@ -154,10 +154,41 @@ def test_points_that_are_only_named_are_listed_by_their_indexes():
     assert assigned["dnp3.points"] == ["g1v0 point 7"]
 
 
+@pytest.mark.parametrize(
+    ("data", "objects", "listed"),
+    [
+        (
+            f"C0 0B 3202 07 01 {TIME} 60EA0000 1400 06",  # freeze at a time: that time, then which counters
+            ["g50v2", "g20v0"],
+            ["g50v2: at 2020-09-13T12:26:40.123Z, interval 60000 ms"],
+        ),
+        ("C0 09 1400 00 02 05", ["g20v0"], []),  # freeze and clear
+        ("C0 15 3C0206 3C0306 3C0406", ["g60v2", "g60v3", "g60v4"], []),  # disable unsolicited
+        ("C0 12 5A01 5B 01 0300 504C43", ["g90v1"], ["g90v1: name PLC"]),  # stop application
+        ("C0 02 3C02 07 05", ["g60v2"], []),  # nothing follows an object without octets
+    ],
+)
+def test_a_function_decides_whether_objects_follow_their_headers(data, objects, listed):
+    fields = explain(data)
+    assert fields["dnp3.objects"] == objects
+    assert fields.get("dnp3.points", []) == listed
+    assert not {"anomalies", "dnp3.undecoded"} & set(fields)
+
+
 def test_the_list_of_points_is_capped_and_the_count_is_exact():
     fields = explain(hexed("C0 81 0000 0101 01 0000 E703") + bytes(125))
     assert len(fields["dnp3.points"]) == MAX_POINTS
     assert fields["dnp3.point_count"] == 1000
+    named = explain(hexed("C0 01 0100 17 FF") + bytes(range(255)))
+    assert named["dnp3.indexes"] == list(range(MAX_POINTS))
+    assert named["dnp3.point_count"] == 255
+
+
+def test_long_strings_are_cut():
+    fields = explain(hexed("C0 1F 4608 5B 01 E803") + b"a" * 1000)
+    assert fields["dnp3.file.name"] == "a" * 1000
+    fields = explain(hexed("C0 1F 4608 5B 01 D007") + b"a" * 2000)
+    assert fields["dnp3.file.name"] == "a" * dnp3_values.MAX_TEXT_SHOWN + "…"
 
 
 def test_a_flood_of_object_headers_is_capped_and_the_rest_is_counted():
@@ -408,7 +439,7 @@ HEADERS = st.builds(
     OBJECT_BYTES,
     st.integers(0, 15) | st.integers(0, 255),
     st.sampled_from([0, 1, 6, 7, 8, 0x17, 0x28, 0x5B]) | st.integers(0, 255),
-    st.binary(max_size=60),
+    st.binary(max_size=60) | st.lists(st.integers(0, 3), max_size=60).map(bytes),  # small sizes and counts
 )
 FRAGMENTS = st.builds(
     lambda control, function, headers: bytes([control, function]) + b"".join(headers),
@@ -423,6 +454,9 @@ FRAGMENTS = st.builds(
 @example(data=hexed("C0 02 6E00 09 FFFFFFFF"), kind=Kind.REQUEST, request=None)
 @example(data=hexed("C0 81 0000 0102 02 00000000 FFFFFFFF"), kind=Kind.RESPONSE, request=b"")
 @example(data=hexed("C0 81 0000 00C3 09 FFFFFFFF 0000"), kind=Kind.RESPONSE, request=b"\xc0")
+@example(
+    data=hexed("C0 81 0000 00FC 5B 02 0000 0100 01"), kind=Kind.RESPONSE, request=None
+)  # attributes of 0 and 1 octet
 def test_explaining_any_octets_never_raises_and_gives_what_the_schema_says(data, kind, request):
     check(dnp3.explain(data, kind, request))
 
