@@ -93,7 +93,7 @@ def from_finding(session: Session, actor: Actor, finding_id: int) -> tuple[Findi
     content = Content(
         title_en=f"{finding.rule_name_en} ({protocol})"[:TITLE_CHARS],
         title_zh=f"{finding.rule_name_zh}（{protocol}）"[:TITLE_CHARS],
-        body_en=f"On {day} one of our sensors saw: {finding.rule_name_en}. Protocol {protocol}, {finding.count} times.",
+        body_en=f"On {day} a sensor of ours saw: {finding.rule_name_en}. Protocol: {protocol}. Count: {finding.count}.",
         body_zh=f"{day}，我单位探针发现：{finding.rule_name_zh}。协议 {protocol}，共 {finding.count} 次。",
         colour=colours.get(Severity(finding.severity), Colour.BLUE),
         drill=finding.drill,

@@ -25,6 +25,7 @@ from console.store.models import BulletinRecipient, Collection, SharedObject
 MEDIA_TYPE = "application/taxii+json;version=2.1"
 STIX_MEDIA_TYPE = "application/stix+json;version=2.1"
 MAX_PAGE = 500  # objects in one answer, whatever `limit` says; the spec lets a server give fewer
+MAX_PAGE_CHARS = 4 * 1024 * 1024  # of their JSON: a page that a client refuses for its size would stop it for ever
 MAX_FILTER_VALUES = 200
 
 
@@ -164,12 +165,16 @@ def page(
     """One page of what the requester may have. BadQueryError for a `next` that is not ours or of other filters."""
     after = _sequence_after(collection, requester, query, signer)
     conditions = [SharedObject.sequence > after, *_conditions(collection, requester, query)]
-    rows = list(
-        session.scalars(select(SharedObject).where(*conditions).order_by(SharedObject.sequence).limit(query.limit + 1))
-    )
-    if len(rows) <= query.limit:
+    query_rows = select(SharedObject).where(*conditions).order_by(SharedObject.sequence).limit(query.limit + 1)
+    rows: list[SharedObject] = []
+    size = 0
+    for row in session.scalars(query_rows.execution_options(yield_per=50)):
+        size += len(row.body)
+        if len(rows) == query.limit or (rows and size > MAX_PAGE_CHARS):
+            break
+        rows.append(row)
+    else:
         return Page(rows, "")
-    rows = rows[: query.limit]
     token = signer.dumps([collection.uid, requester.peer_id, query.fingerprint, rows[-1].sequence])
     return Page(rows, token if isinstance(token, str) else token.decode())
 

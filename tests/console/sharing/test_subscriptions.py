@@ -12,6 +12,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 from sharing_kit import ACCEPT, MODIFIED, register, stix_indicator
 from sqlalchemy import func, select
+from stix2validator import ValidationOptions, validate_string
 
 from console import create_app
 from console.services import bulletin_reading, bulletins, indicators, subscriptions
@@ -93,6 +94,20 @@ def test_a_bulletin_arrives_whole_and_its_indicators_go_to_sensors(a_to_b, conso
         assert {json.dumps(item["value"]) for item in items} == {json.dumps(STOP.value), '"203.0.113.77"'}
         assert [item.get("operation_id") for item in items if item["type"] == "operation"] == ["operation.s7comm.stop"]
         assert indicators.indicators_for(session, tree.mill.organisation_id)["items"] == []
+
+
+def test_a_received_bulletin_goes_out_to_a_file_as_it_came(a_to_b, store, console_b, tree, clock):
+    issue, fetch = a_to_b
+    stix_id = issue()
+    fetch()
+    with console_b.reader() as session:
+        [got] = bulletin_reading.listed(session, tree.plant, received=True)
+        bundle = bulletin_reading.export(session, tree.plant, got.id, clock())
+    assert validate_string(json.dumps(bundle), ValidationOptions(version="2.1")).is_valid
+    sent = {row.stix_id: json.loads(row.body) for row in rows(store, SharedObject)}
+    assert all(sent[thing["id"]] == thing for thing in bundle["objects"])
+    assert {"report", "indicator", "language-content", "identity"} <= {thing["type"] for thing in bundle["objects"]}
+    assert stix_id in {thing["id"] for thing in bundle["objects"]}
 
 
 def test_the_author_sees_that_the_peer_has_fetched_it(a_to_b, store, tree):

@@ -13,7 +13,7 @@ from taxii2client.v21 import Collection as ClientCollection
 from taxii2client.v21 import Server, as_pages
 
 from console.services import peers
-from console.sharing import collection
+from console.sharing import collection, taxii_server
 from console.sharing.tlp import Held, Tlp
 from console.store.models import Bulletin, BulletinRecipient, Collection, Release, SharedObject
 
@@ -163,6 +163,16 @@ def test_a_page_never_exceeds_the_limit_and_says_when_there_is_more(taxii, five,
     assert len(body["objects"]) == min(limit, 5)
     assert body["more"] is (limit < 5)
     assert ("next" in body) is (limit < 5)
+
+
+def test_a_page_of_large_objects_is_cut_before_it_becomes_too_large(taxii, store, tree, clock, monkeypatch):
+    large = [stix_indicator(n, description="x" * 10_000) for n in range(6)]
+    put(store, tree.plant, clock, *[new_object(stix) for stix in large])
+    monkeypatch.setattr(taxii_server, "MAX_PAGE_CHARS", 25_000)
+    first = taxii.get(taxii.objects).get_json(force=True)
+    assert (len(first["objects"]), first["more"]) == (2, True)
+    monkeypatch.setattr(taxii_server, "MAX_PAGE_CHARS", 10)  # one object is always given, however large
+    assert taxii.ids(next=first["next"]) == [large[2]["id"]]
 
 
 def test_following_next_gives_each_object_once(taxii, five):
