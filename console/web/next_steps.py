@@ -79,6 +79,11 @@ def look_after_sensors(session: Session, actor: Actor, now: datetime) -> list[St
 
 def take_incidents(session: Session, actor: Actor, now: datetime) -> list[Step]:
     """Somebody must take an incident, or the next contact is called."""
+    waiting = [i for i in incidents.unsettled(session, actor) if i.state == IncidentState.OPEN]
+    if len(waiting) > 2:
+        text = ngettext("Take %(num)d incident", "Take %(num)d incidents", len(waiting))
+        href = url_for("incidents.index", state=IncidentState.OPEN)
+        return [Step(Severity.CRITICAL, text, _("Until then one contact after the other is called."), href)]
     return [
         Step(
             Severity.CRITICAL,
@@ -86,8 +91,7 @@ def take_incidents(session: Session, actor: Actor, now: datetime) -> list[Step]:
             wire(incident.title(locale())),
             url_for("incidents.show", incident_id=incident.id),
         )
-        for incident in incidents.unsettled(session, actor)
-        if incident.state == IncidentState.OPEN
+        for incident in waiting
     ]
 
 
