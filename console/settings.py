@@ -8,8 +8,9 @@ import secrets
 import tempfile
 from pathlib import Path
 from typing import Literal
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 SECRET_FILE = "secret_key"  # noqa: S105  (a file name)
@@ -53,6 +54,15 @@ class Settings(BaseSettings):
     peer_private: bool = Field(default=False, description="pull from consoles at private addresses, also by plain http")
     webhook_private: bool = Field(default=False, description="webhooks may reach private addresses, and use plain http")
     session_hours: int = Field(default=12, ge=1, le=168, description="a login ends after this many hours")
+
+    @field_validator("timezone")
+    @classmethod
+    def _known_zone(cls, name: str) -> str:
+        try:
+            ZoneInfo(name)
+        except (ZoneInfoNotFoundError, ValueError):
+            raise ValueError("not a time zone by its IANA name") from None
+        return name
 
     @property
     def store_url(self) -> str:
