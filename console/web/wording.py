@@ -29,7 +29,7 @@ DELIVERY_STATES = {
     State.EXPIRED: lazy_gettext("Expired"),
 }
 ENTRY_KINDS = {
-    EntryKind.OPENED: lazy_gettext("Opened"),
+    EntryKind.OPENED: lazy_gettext("Incident opened"),
     EntryKind.FINDING_ADDED: lazy_gettext("Finding added"),
     EntryKind.SEVERITY_RAISED: lazy_gettext("Severity raised"),
     EntryKind.TOLD: lazy_gettext("Told"),
