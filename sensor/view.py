@@ -11,7 +11,6 @@ import numpy as np
 import numpy.typing as npt
 
 from sensor.decode.pdu import Anomaly, Kind, Outcome, Protocol
-from sensor.decode.state import State
 from sensor.events import EventBatch
 from sensor.protocols import dnp3, modbus, s7comm
 
@@ -101,8 +100,8 @@ class Behaviours:
 class View:
     """Answers questions about a run while it goes on. Rows and numbers stay valid to its end."""
 
-    def __init__(self, state: State) -> None:
-        self.state = state
+    def __init__(self, state: npt.NDArray[np.void]) -> None:
+        self.state = state[0]
         self.behaviours = Behaviours(self)
         self._samples: dict[int, bytes] = {}
         self._known = 0

@@ -10,7 +10,7 @@ import numpy as np
 from sensor.capture.frames import FrameBatch
 from sensor.decode import kernel
 from sensor.decode.pdu import Protocol
-from sensor.decode.state import ANSWER_WITHIN_NS, ASSEMBLED, COUNTERS, EVENT, EVENTS, UNANSWERED_AFTER_NS, new_state
+from sensor.decode.state import ANSWER_WITHIN_NS, ASSEMBLED, EVENT, EVENTS, UNANSWERED_AFTER_NS, new_state
 from sensor.events import Columns, EventBatch
 from sensor.view import View
 
@@ -25,8 +25,8 @@ class Decoder:
     """
 
     def __init__(self, ports: Mapping[int, int] = WATCHED_PORTS, seed: int | None = None) -> None:
-        self._seed = np.uint64(secrets.randbits(64) if seed is None else seed)
-        self._state = new_state(dict(ports))
+        self._state = new_state(ports, secrets.randbits(64) if seed is None else seed)
+        self._used = self._state[0].used[0]
         self.view = View(self._state)
 
     def decode(self, batches: Iterable[FrameBatch]) -> Iterator[EventBatch]:
@@ -34,13 +34,13 @@ class Decoder:
         for batch in batches:
             yield from self._walk(batch)
             # Late answers belong to nobody; asking again each batch keeps the table for requests that are alive.
-            kernel.sweep(self._state, int(self._state.used[0].last_ns) - ANSWER_WITHIN_NS, self._seed)
+            kernel.sweep(self._state, int(self._used.last_ns) - ANSWER_WITHIN_NS)
         yield from self._flush()
-        kernel.sweep(self._state, int(self._state.used[0].last_ns) - UNANSWERED_AFTER_NS, self._seed)
+        kernel.sweep(self._state, int(self._used.last_ns) - UNANSWERED_AFTER_NS)
 
     def counters(self) -> dict[str, int]:
         """What happened to the frames: names and meanings in sensor/decode/state.py."""
-        return {name: int(self._state.counters[0][name]) for name in COUNTERS.names or ()}
+        return self.view.counters()
 
     def _walk(self, batch: FrameBatch) -> Iterator[EventBatch]:
         row = 0
@@ -48,7 +48,7 @@ class Decoder:
             events, out = self._room()
             row = kernel.walk(
                 batch.data, batch.ts_ns, batch.offset, batch.captured, batch.wire, batch.link, batch.first, row,
-                self._state, events, out, self._seed,
+                self._state, events, out,
             )  # fmt: skip
             yield from self._given(events, batch.data, out)
 
@@ -57,20 +57,20 @@ class Decoder:
         nothing = np.zeros(0, np.uint8)
         while conversation >= 0:
             events, out = self._room()
-            conversation = kernel.flush(conversation, self._state, events, out, self._seed)
+            conversation = kernel.flush(conversation, self._state, events, out)
             yield from self._given(events, nothing, out)
 
     def _room(self) -> tuple[np.ndarray, np.ndarray]:
         # Each batch owns its rows: whoever holds it may go on reading. Pages that stay unused cost nothing.
-        self._state.used[0].rows = 0
-        self._state.used[0].assembled = 0
+        self._used.rows = 0
+        self._used.assembled = 0
         return np.empty(EVENTS, EVENT), np.empty(ASSEMBLED, np.uint8)
 
     def _given(self, events: np.ndarray, frames: np.ndarray, out: np.ndarray) -> Iterator[EventBatch]:
-        rows = int(self._state.used[0].rows)
+        rows = int(self._used.rows)
         if rows == 0:
             return
         columns = Columns(**{name: events[name][:rows] for name in Columns._fields})
-        batch = EventBatch(columns, int(self._state.used[0].events) - rows, frames, out)
+        batch = EventBatch(columns, int(self._used.events) - rows, frames, out)
         self.view.learn(batch)
         yield batch

@@ -21,12 +21,14 @@ DNP3_REFUSALS = 0x0007  # IIN2.0 to IIN2.2; the other indications are the device
 
 
 @njit(cache=True, nogil=True, boundscheck=True)
-def _intern(used, counters, table, slots, seed, b):
+def _intern(s, b):
     """Row of the behaviour that equals scratch row `b` in identity, made when it is new.
 
     `b` is the row after the last one in use, filled by the caller: a new behaviour is kept where it stands.
     """
-    h = mix(seed, (np.uint64(b.client) << np.uint64(32)) | np.uint64(b.server))
+    table, slots = s.behaviours, s.behaviour_slots
+    u = s.used[0]
+    h = mix(u.seed, (np.uint64(b.client) << np.uint64(32)) | np.uint64(b.server))
     h = mix(h, np.uint64(b.station))
     h = mix(h, (np.uint64(np.uint32(b.function)) << np.uint64(32)) | np.uint64(np.uint32(b.subfunction)))
     h = mix(h, np.uint64(b.object))
@@ -57,10 +59,9 @@ def _intern(used, counters, table, slots, seed, b):
         ):
             return row
         slot = (slot + 1) & mask
-    u = used[0]
     row = u.behaviours
     if row >= len(table) - 1:  # the last row stays scratch
-        counters[0].behaviours_refused += 1
+        s.counters[0].behaviours_refused += 1
         return row - 1
     u.behaviours = row + 1
     slots[slot] = row + 1
@@ -98,12 +99,14 @@ def _count(t, ts_ns, frame, conversation, value, anomalies):
 
 
 @njit(cache=True, nogil=True, boundscheck=True)
-def retire(used, counters, table, slots, seed, w):
+def retire(s, place):
     """Give up waiting: count the request as unanswered."""
-    w.used = 0
-    counters[0].unanswered += 1
+    s.waiting_tags[place] = 0
+    w = s.waiting[place]
+    s.counters[0].unanswered += 1
+    table = s.behaviours
     asked = table[w.behaviour]
-    b = table[used[0].behaviours]
+    b = table[s.used[0].behaviours]
     b.client = asked.client
     b.server = asked.server
     b.protocol = asked.protocol
@@ -116,94 +119,101 @@ def retire(used, counters, table, slots, seed, w):
     b.quantity = asked.quantity
     b.status = -1
     b.detail = asked.detail
-    row = _intern(used, counters, table, slots, seed, b)
+    row = _intern(s, b)
     table[row].asked = w.behaviour
     _count(table[row], w.ts_ns, w.frame, w.conversation, NO_VALUE, 0)
 
 
 @njit(cache=True, nogil=True, boundscheck=True)
-def _find(waiting, seed, pdu, conversation, asked_forward):
-    """Where the PDU's request waits: (found, its place; or a free place, -1 if none; the oldest place)."""
-    h = mix(seed + np.uint64(conversation), np.uint64(pdu.transaction) ^ (np.uint64(pdu.station) << np.uint64(20)))
-    base = np.int64((h + np.uint64(asked_forward)) & np.uint64(PENDING - 1))
-    free = np.int64(-1)
-    oldest = base
-    for way in range(PENDING_WAYS):
-        k = (base + way) & (PENDING - 1)
-        w = waiting[k]
-        if not w.used:
-            if free < 0:
-                free = k
-        elif (
-            w.conversation == conversation
-            and w.transaction == pdu.transaction
-            and w.forward == asked_forward
-            and w.station == pdu.station
-            and w.protocol == pdu.protocol
-        ):
-            return True, k, k
-        elif w.ts_ns < waiting[oldest].ts_ns:
-            oldest = k
-    return False, free, oldest
+def _exchange_hash(s, pdu, conversation, asked_forward):
+    """Hash of what request and response share; the asker's direction keeps the two ends' requests apart."""
+    ends = np.uint64(conversation) * np.uint64(2) + np.uint64(asked_forward)
+    return mix(s.used[0].seed + ends, np.uint64(pdu.transaction) ^ (np.uint64(pdu.station) << np.uint64(20)))
 
 
 @njit(cache=True, nogil=True, boundscheck=True)
-def settle(
-    used,
-    counters,
-    events,
-    conversations,
-    waiting,
-    table,
-    slots,
-    seed,
-    pdu,
-    conversation,
-    forward,
-    ts_ns,
-    frame,
-    pdu_at,
-    size,
-):
+def _find(s, pdu, conversation, asked_forward):
+    """Where the PDU's request waits: (its place, a free place, the tag of both); places are -1 where there is none.
+
+    The tags of all places that a request may take lie side by side: most searches read one line of the cache.
+    """
+    h = _exchange_hash(s, pdu, conversation, asked_forward)
+    base = np.int64(h & np.uint64(PENDING - PENDING_WAYS))
+    tag = np.uint32(h >> np.uint64(32)) | np.uint32(1)  # 0 says free
+    free = np.int64(-1)
+    for k in range(base, base + PENDING_WAYS):
+        other = s.waiting_tags[k]
+        if other == 0:
+            if free < 0:
+                free = k
+        elif other == tag:
+            w = s.waiting[k]
+            if (
+                w.conversation == conversation
+                and w.transaction == pdu.transaction
+                and w.forward == asked_forward
+                and w.station == pdu.station
+                and w.protocol == pdu.protocol
+            ):
+                return k, free, tag
+    return np.int64(-1), free, tag
+
+
+@njit(cache=True, nogil=True, boundscheck=True)
+def _make_place(s, pdu, conversation, forward):
+    """Retire the oldest of the requests that stand where this one could; returns its place."""
+    h = _exchange_hash(s, pdu, conversation, forward)
+    base = np.int64(h & np.uint64(PENDING - PENDING_WAYS))
+    oldest = base
+    for k in range(base, base + PENDING_WAYS):
+        if s.waiting[k].ts_ns < s.waiting[oldest].ts_ns:
+            oldest = k
+    s.counters[0].waiting_retired += 1
+    retire(s, oldest)
+    return oldest
+
+
+@njit(cache=True, nogil=True, boundscheck=True)
+def settle(s, events, pdu, conversation, forward, ts_ns, frame, pdu_at, size):
     """Pair, intern and write one PDU.
 
     conversation: its row; forward: 1 when endpoint a sent it; pdu_at: as in the event column; size: its bytes.
     """
-    u = used[0]
-    c = conversations[conversation]
+    u = s.used[0]
+    table = s.behaviours
+    c = s.conversations[conversation]
     c.messages += 1
-    counters[0].messages += 1
+    s.counters[0].messages += 1
     anomalies = np.uint32(pdu.anomalies)
     request = np.int64(-1)
     request_frame = np.int64(-1)
     latency = np.int64(-1)
     asked = np.int64(-1)  # behaviour of the request that this answers
 
+    free = np.int64(-1)
+    tag = np.uint32(0)
     if pdu.kind == REQUEST:
-        found, place, oldest = _find(waiting, seed, pdu, conversation, forward)
-        if found:
+        place, free, tag = _find(s, pdu, conversation, forward)
+        if place >= 0:
             anomalies |= np.uint32(REPEATED)
-            retire(used, counters, table, slots, seed, waiting[place])
-        elif place < 0 and pdu.expects:
-            counters[0].waiting_retired += 1
-            retire(used, counters, table, slots, seed, waiting[oldest])
-            place = oldest
-    else:
-        place = np.int64(-1)
-        if pdu.kind == RESPONSE:
-            found, place, oldest = _find(waiting, seed, pdu, conversation, 1 - forward)
-            if found:
-                w = waiting[place]
-                if ts_ns - w.ts_ns > ANSWER_WITHIN_NS:
-                    retire(used, counters, table, slots, seed, w)
-                elif pdu.protocol == DNP3 or table[w.behaviour].function == pdu.function:
-                    w.used = 0
-                    asked = np.int64(w.behaviour)
-                    request = w.event
-                    request_frame = w.frame
-                    latency = ts_ns - w.ts_ns
-            if asked < 0 and not pdu.continues:
-                anomalies |= np.uint32(ORPHAN)
+            retire(s, place)
+            free = place
+        elif free < 0 and pdu.expects:
+            free = _make_place(s, pdu, conversation, forward)
+    elif pdu.kind == RESPONSE:
+        place, free, tag = _find(s, pdu, conversation, 1 - forward)
+        if place >= 0:
+            w = s.waiting[place]
+            if ts_ns - w.ts_ns > ANSWER_WITHIN_NS:
+                retire(s, place)
+            elif pdu.protocol == DNP3 or table[w.behaviour].function == pdu.function:
+                s.waiting_tags[place] = 0
+                asked = np.int64(w.behaviour)
+                request = w.event
+                request_frame = w.frame
+                latency = ts_ns - w.ts_ns
+        if asked < 0 and not pdu.continues:
+            anomalies |= np.uint32(ORPHAN)
 
     b = table[u.behaviours]  # scratch: the row after the last
     b.protocol = pdu.protocol
@@ -234,7 +244,7 @@ def settle(
     else:
         b.function, b.subfunction, b.object = pdu.function, pdu.subfunction, pdu.object
         b.quantity, b.detail = pdu.quantity, pdu.detail
-    row = _intern(used, counters, table, slots, seed, b)
+    row = _intern(s, b)
     t = table[row]
     if asked >= 0:
         t.asked = asked
@@ -265,8 +275,8 @@ def settle(
     e.pdu_at = pdu_at
     e.pdu_length = size
     if pdu.kind == REQUEST and pdu.expects:
-        w = waiting[place]
-        w.used = 1
+        s.waiting_tags[free] = tag
+        w = s.waiting[free]
         w.forward = forward
         w.protocol = pdu.protocol
         w.conversation = conversation
@@ -281,8 +291,8 @@ def settle(
 
 
 @njit(cache=True, nogil=True, boundscheck=True)
-def sweep(used, counters, waiting, table, slots, seed, before_ns):
+def sweep(s, before_ns):
     """Retire every request asked before `before_ns`."""
-    for k in range(len(waiting)):
-        if waiting[k].used and waiting[k].ts_ns < before_ns:
-            retire(used, counters, table, slots, seed, waiting[k])
+    for k in range(PENDING):
+        if s.waiting_tags[k] and s.waiting[k].ts_ns < before_ns:
+            retire(s, k)

@@ -18,16 +18,17 @@ def _endpoint(seed, hi, lo, port):
 
 
 @njit(cache=True, nogil=True, boundscheck=True)
-def host(used, hosts, slots, seed, family, hi, lo):
+def host(s, family, hi, lo):
     """Row of the address in the host table, made when it is new; the last row when the table is full."""
+    hosts, slots = s.hosts, s.host_slots
     mask = np.uint64(len(slots) - 1)
-    slot = np.int64(mix(mix(seed, hi) + np.uint64(family), lo) & mask)
+    u = s.used[0]
+    slot = np.int64(mix(mix(u.seed, hi) + np.uint64(family), lo) & mask)
     while slots[slot]:
-        row = slots[slot] - 1
+        row = np.int64(slots[slot] - 1)
         if hosts[row].lo == lo and hosts[row].hi == hi and hosts[row].family == family:
-            return np.int64(row)
+            return row
         slot = (slot + 1) & np.int64(mask)
-    u = used[0]
     row = u.hosts
     if row >= len(hosts) - 1:
         return np.int64(len(hosts) - 1)
@@ -40,16 +41,19 @@ def host(used, hosts, slots, seed, family, hi, lo):
 
 
 @njit(cache=True, nogil=True, boundscheck=True)
-def conversation(used, counters, packet, hosts, host_slots, table, slots, sides, ports, seed, ts_ns, frame):
+def conversation(s, packet, ts_ns, frame):
     """Row of the packet's conversation, made when it is new; -1 when no port is watched or the table is full.
 
     Endpoint a is who opened it, as far as the capture shows: the sender of the first packet, or its receiver when that
     packet is the answer to a SYN.
     """
-    protocol = ports[packet.dst_port]
+    table, slots = s.conversations, s.conversation_slots
+    u = s.used[0]
+    seed = u.seed
+    protocol = s.ports[packet.dst_port]
     to_server = True
     if protocol == 0:
-        protocol = ports[packet.src_port]
+        protocol = s.ports[packet.src_port]
         to_server = False
         if protocol == 0:
             return np.int64(-1)
@@ -84,10 +88,9 @@ def conversation(used, counters, packet, hosts, host_slots, table, slots, sides,
             ):
                 return row
         slot = (slot + 1) & mask
-    u = used[0]
     row = u.conversations
     if row >= len(table):
-        counters[0].conversations_refused += 1
+        s.counters[0].conversations_refused += 1
         return np.int64(-1)
     u.conversations = row + 1
     slots[slot] = row + 1
@@ -99,8 +102,8 @@ def conversation(used, counters, packet, hosts, host_slots, table, slots, sides,
     c.protocol = protocol
     c.first_ns = ts_ns
     c.first_frame = frame
-    source = host(used, hosts, host_slots, seed, packet.family, packet.src_hi, packet.src_lo)
-    target = host(used, hosts, host_slots, seed, packet.family, packet.dst_hi, packet.dst_lo)
+    source = host(s, packet.family, packet.src_hi, packet.src_lo)
+    target = host(s, packet.family, packet.dst_hi, packet.dst_lo)
     if swapped:
         c.a_hi, c.a_lo, c.a_port, c.a_host = packet.dst_hi, packet.dst_lo, packet.dst_port, target
         c.b_hi, c.b_lo, c.b_port, c.b_host = packet.src_hi, packet.src_lo, packet.src_port, source
@@ -109,9 +112,9 @@ def conversation(used, counters, packet, hosts, host_slots, table, slots, sides,
         c.b_hi, c.b_lo, c.b_port, c.b_host = packet.dst_hi, packet.dst_lo, packet.dst_port, target
     c.server = 1 if to_server != swapped else 0
     for k in range(2 * row, 2 * row + 2):
-        sides[k].hold = -1
-        sides[k].park_head = -1
-        sides[k].assembly = -1
+        s.sides[k].hold = -1
+        s.sides[k].park_head = -1
+        s.sides[k].assembly = -1
     return np.int64(row)
 
 

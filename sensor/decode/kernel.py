@@ -6,16 +6,19 @@ import numpy as np
 from numba import njit
 
 from sensor.decode import exchange, flows, link, streams
+from sensor.decode.borrow import borrow
 from sensor.decode.messages import drain
 from sensor.decode.state import ROOM_ASSEMBLED, ROOM_EVENTS
 
 
 @njit(cache=True, nogil=True, boundscheck=True)
-def walk(data, ts_ns, offset, captured, wire, linktype, first, begin, s, events, out, seed):
+def walk(data, ts_ns, offset, captured, wire, linktype, first, begin, state, events, out):
     """Decode frames from row `begin` on until all are done or `events` or `out` lacks the room for one more frame.
 
     The arrays are those of FrameBatch; `first` is the number of its first frame. Returns the row to go on from.
     """
+    data, events, out = borrow(data), borrow(events), borrow(out)
+    s = state[0]
     used = s.used[0]
     counters = s.counters[0]
     packet = s.packet[0]
@@ -42,10 +45,7 @@ def walk(data, ts_ns, offset, captured, wire, linktype, first, begin, s, events,
                 counters.other += 1
             continue
         frame = first + i
-        row = flows.conversation(
-            s.used, s.counters, packet, s.hosts, s.host_slots, s.conversations, s.conversation_slots, s.sides, s.ports,
-            seed, now, frame,
-        )  # fmt: skip
+        row = flows.conversation(s, packet, now, frame)
         if row < 0:
             counters.other += 1
             continue
@@ -58,30 +58,32 @@ def walk(data, ts_ns, offset, captured, wire, linktype, first, begin, s, events,
             else:
                 c.frames_b += 1
         if packet.transport == link.TCP:
-            streams.segment(s, events, out, row, forward, now, frame, data, packet, seed)
+            streams.segment(s, events, out, row, forward, now, frame, data, packet)
         elif packet.end > packet.at:
             counters.segments += 1
             side = s.sides[2 * row + (0 if forward else 1)]
             side.split = 0
-            drain(s, events, out, side, row, forward, now, frame, data, packet.at, packet.end, False, seed)
+            drain(s, events, out, side, row, forward, now, frame, data, packet.at, packet.end, False)
     return len(ts_ns)
 
 
 @njit(cache=True, nogil=True, boundscheck=True)
-def flush(begin, s, events, out, seed):
+def flush(begin, state, events, out):
     """At the end of a capture: read what waits behind gaps. Returns the conversation to go on from, -1 when done."""
+    events, out = borrow(events), borrow(out)
+    s = state[0]
     used = s.used[0]
     for row in range(begin, used.conversations):
         for forward in range(2):
             while True:
                 if used.rows > len(events) - ROOM_EVENTS or used.assembled > len(out) - ROOM_ASSEMBLED:
                     return row
-                if not streams.flush(s, events, out, row, forward, seed):
+                if not streams.flush(s, events, out, row, forward):
                     break
     return np.int64(-1)
 
 
 @njit(cache=True, nogil=True, boundscheck=True)
-def sweep(s, before_ns, seed):
+def sweep(state, before_ns):
     """Retire the requests asked before `before_ns`."""
-    exchange.sweep(s.used, s.counters, s.waiting, s.behaviours, s.behaviour_slots, seed, before_ns)
+    exchange.sweep(state[0], before_ns)

@@ -21,20 +21,20 @@ S7COMM_PLUS_ID = 0x72
 
 
 @njit(cache=True, nogil=True, boundscheck=True)
-def take_slot(used, stack):
+def take_slot(s):
     """A free hold slot, -1 when there is none."""
-    u = used[0]
+    u = s.used[0]
     if u.free_holds == 0:
         return np.int32(-1)
     u.free_holds -= 1
-    return stack[u.free_holds]
+    return s.hold_stack[u.free_holds]
 
 
 @njit(cache=True, nogil=True, boundscheck=True)
-def give_slot(used, stack, slot):
+def give_slot(s, slot):
     """Put a hold slot back."""
-    u = used[0]
-    stack[u.free_holds] = slot
+    u = s.used[0]
+    s.hold_stack[u.free_holds] = slot
     u.free_holds += 1
 
 
@@ -42,7 +42,7 @@ def give_slot(used, stack, slot):
 def drop_assembly(s, side):
     """Forget the fragments collected so far."""
     if side.assembly >= 0:
-        give_slot(s.used, s.hold_stack, side.assembly)
+        give_slot(s, side.assembly)
         side.assembly = -1
     side.assembly_bytes = 0
 
@@ -52,7 +52,7 @@ def _collect(s, side, buf, at, end):
     """Append a fragment to the direction's assembly; False when it cannot be kept."""
     size = end - at
     if side.assembly < 0:
-        side.assembly = take_slot(s.used, s.hold_stack)
+        side.assembly = take_slot(s)
         side.assembly_bytes = 0
         if side.assembly < 0:
             s.counters[0].assemblies_refused += 1
@@ -82,7 +82,7 @@ def _assembled(s, side, out):
 
 
 @njit(cache=True, nogil=True, boundscheck=True)
-def _finish(s, events, side, conversation, forward, ts_ns, frame, pdu_at, size, anomalies, seed):
+def _finish(s, events, side, conversation, forward, ts_ns, frame, pdu_at, size, anomalies):
     """Add what the stream knows to the scratch PDU and settle it."""
     pdu = s.pdu[0]
     pdu.anomalies |= anomalies
@@ -91,25 +91,22 @@ def _finish(s, events, side, conversation, forward, ts_ns, frame, pdu_at, size, 
         side.gap = 0
     if side.split:
         pdu.anomalies |= SPLIT
-    settle(
-        s.used, s.counters, events, s.conversations, s.waiting, s.behaviours, s.behaviour_slots, seed,
-        pdu, conversation, forward, ts_ns, frame, pdu_at, size,
-    )  # fmt: skip
+    settle(s, events, pdu, conversation, forward, ts_ns, frame, pdu_at, size)
 
 
 @njit(cache=True, nogil=True, boundscheck=True)
-def _modbus(s, events, side, conversation, forward, ts_ns, frame, buf, at, end, inside, seed):
+def _modbus(s, events, side, conversation, forward, ts_ns, frame, buf, at, end, inside):
     pdu = s.pdu[0]
     clear(pdu)
     pdu.protocol = MODBUS
     c = s.conversations[conversation]
     to_server = forward == c.server  # endpoint a sends to b, and b is the server
-    modbus.read(buf, at, end, REQUEST if to_server else RESPONSE, seed, pdu)
-    _finish(s, events, side, conversation, forward, ts_ns, frame, ~at if inside else at, end - at, 0, seed)
+    modbus.read(buf, at, end, REQUEST if to_server else RESPONSE, s.used[0].seed, pdu)
+    _finish(s, events, side, conversation, forward, ts_ns, frame, ~at if inside else at, end - at, 0)
 
 
 @njit(cache=True, nogil=True, boundscheck=True)
-def _s7comm(s, events, side, conversation, forward, ts_ns, frame, buf, at, end, inside, out, seed):
+def _s7comm(s, events, side, conversation, forward, ts_ns, frame, buf, at, end, inside, out):
     code, start, last = cotp.data(buf, at, end)
     if code != cotp.DT or start >= end:
         return
@@ -117,13 +114,13 @@ def _s7comm(s, events, side, conversation, forward, ts_ns, frame, buf, at, end, 
         if not _collect(s, side, buf, start, end) or not last:
             return
         begin, stop = _assembled(s, side, out)
-        _s7comm_pdu(s, events, side, conversation, forward, ts_ns, frame, out, begin, stop, True, SPLIT, seed)
+        _s7comm_pdu(s, events, side, conversation, forward, ts_ns, frame, out, begin, stop, True, SPLIT)
         return
-    _s7comm_pdu(s, events, side, conversation, forward, ts_ns, frame, buf, start, end, inside, 0, seed)
+    _s7comm_pdu(s, events, side, conversation, forward, ts_ns, frame, buf, start, end, inside, 0)
 
 
 @njit(cache=True, nogil=True, boundscheck=True)
-def _s7comm_pdu(s, events, side, conversation, forward, ts_ns, frame, buf, at, end, inside, anomalies, seed):
+def _s7comm_pdu(s, events, side, conversation, forward, ts_ns, frame, buf, at, end, inside, anomalies):
     if not s7comm.is_s7comm(buf, at, end):
         if buf[at] == S7COMM_PLUS_ID:
             s.counters[0].s7comm_plus += 1
@@ -133,12 +130,12 @@ def _s7comm_pdu(s, events, side, conversation, forward, ts_ns, frame, buf, at, e
     pdu = s.pdu[0]
     clear(pdu)
     pdu.protocol = S7COMM
-    s7comm.read(buf, at, end, seed, pdu)
-    _finish(s, events, side, conversation, forward, ts_ns, frame, ~at if inside else at, end - at, anomalies, seed)
+    s7comm.read(buf, at, end, s.used[0].seed, pdu)
+    _finish(s, events, side, conversation, forward, ts_ns, frame, ~at if inside else at, end - at, anomalies)
 
 
 @njit(cache=True, nogil=True, boundscheck=True)
-def _dnp3(s, events, side, conversation, forward, ts_ns, frame, buf, at, end, out, seed):
+def _dnp3(s, events, side, conversation, forward, ts_ns, frame, buf, at, end, out):
     octet = dnp3_link.transport(buf, at, end)
     if octet < 0:
         s.counters[0].dnp3_link_only += 1
@@ -165,7 +162,7 @@ def _dnp3(s, events, side, conversation, forward, ts_ns, frame, buf, at, end, ou
                 u.assembled = begin + size
                 _dnp3_pdu(
                     s, events, side, conversation, forward, ts_ns, frame, out, begin, begin + size, source, destination,
-                    anomalies, seed,
+                    anomalies,
                 )  # fmt: skip
             return
     if not _collect(s, side, out, begin, begin + size):
@@ -176,21 +173,21 @@ def _dnp3(s, events, side, conversation, forward, ts_ns, frame, buf, at, end, ou
         start, stop = _assembled(s, side, out)
         _dnp3_pdu(
             s, events, side, conversation, forward, ts_ns, frame, out, start, stop, source, destination,
-            anomalies | SPLIT, seed,
+            anomalies | SPLIT,
         )  # fmt: skip
 
 
 @njit(cache=True, nogil=True, boundscheck=True)
-def _dnp3_pdu(s, events, side, conversation, forward, ts_ns, frame, out, at, end, source, destination, anomalies, seed):
+def _dnp3_pdu(s, events, side, conversation, forward, ts_ns, frame, out, at, end, source, destination, anomalies):
     pdu = s.pdu[0]
     clear(pdu)
     pdu.protocol = DNP3
-    dnp3.read(out, at, end, source, destination, seed, pdu)
-    _finish(s, events, side, conversation, forward, ts_ns, frame, ~at, end - at, anomalies, seed)
+    dnp3.read(out, at, end, source, destination, s.used[0].seed, pdu)
+    _finish(s, events, side, conversation, forward, ts_ns, frame, ~at, end - at, anomalies)
 
 
 @njit(cache=True, nogil=True, boundscheck=True)
-def drain(s, events, out, side, conversation, forward, ts_ns, frame, buf, at, end, inside, seed):
+def drain(s, events, out, side, conversation, forward, ts_ns, frame, buf, at, end, inside):
     """Take whole messages off the head of buf[at:end].
 
     inside: whether `buf` is the batch's assembled buffer `out` (otherwise the frame buffer).
@@ -219,11 +216,11 @@ def drain(s, events, out, side, conversation, forward, ts_ns, frame, buf, at, en
             at = dnp3_link.sync(buf, at + 1, end)
             continue
         if protocol == MODBUS:
-            _modbus(s, events, side, conversation, forward, ts_ns, frame, buf, at, at + size, inside, seed)
+            _modbus(s, events, side, conversation, forward, ts_ns, frame, buf, at, at + size, inside)
         elif protocol == S7COMM:
-            _s7comm(s, events, side, conversation, forward, ts_ns, frame, buf, at, at + size, inside, out, seed)
+            _s7comm(s, events, side, conversation, forward, ts_ns, frame, buf, at, at + size, inside, out)
         else:
-            _dnp3(s, events, side, conversation, forward, ts_ns, frame, buf, at, at + size, out, seed)
+            _dnp3(s, events, side, conversation, forward, ts_ns, frame, buf, at, at + size, out)
         side.split = 0
         at += size
     return at

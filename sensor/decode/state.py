@@ -6,7 +6,7 @@ it is first written: a quiet link costs a few megabytes, and nothing has to grow
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Mapping
 
 import numpy as np
 import numpy.typing as npt
@@ -84,7 +84,6 @@ PARK = record([("next", "i4"), ("bytes", "i4"), ("missing", "i4"), ("seq", "i8")
 
 WAITING = record(  # one request that waits for its answer
     [
-        ("used", "u1"),
         ("forward", "u1"),
         ("protocol", "u1"),
         ("conversation", "i4"),
@@ -156,57 +155,50 @@ USED = record(
         ("free_holds", "i8"),
         ("free_parks", "i8"),
         ("last_ns", "i8"),
+        ("seed", "u8"),  # of every hash
     ]
 )
 
 
-class State(NamedTuple):
-    """All tables. Record arrays of shape (rows,) unless said otherwise."""
+# Everything in one record: compiled code passes it on as one pointer. Arrays passed one by one would be copied, seven
+# words each, at every call, which cost more than the decoding.
+STATE = record(
+    [
+        ("used", USED, (1,)),
+        ("counters", COUNTERS, (1,)),
+        ("packet", PACKET, (1,)),  # scratch of one frame
+        ("pdu", PDU, (1,)),  # scratch of one message
+        ("hosts", HOST, (MAX_HOSTS,)),
+        ("host_slots", "i4", (2 * MAX_HOSTS,)),  # hash table: row + 1, 0 free
+        ("conversations", CONVERSATION, (MAX_CONVERSATIONS,)),
+        ("conversation_slots", "i4", (2 * MAX_CONVERSATIONS,)),
+        (
+            "sides",
+            SIDE,
+            (2 * MAX_CONVERSATIONS,),
+        ),  # 2 * c is what endpoint a of conversation c sends, 2 * c + 1 what b does
+        ("holds", "u1", (HOLDS, HOLD_BYTES)),
+        ("hold_stack", "i4", (HOLDS,)),  # free slots
+        ("parks", PARK, (PARKS,)),
+        ("park_bytes", "u1", (PARKS, PARK_BYTES)),
+        ("park_stack", "i4", (PARKS,)),
+        ("waiting", WAITING, (PENDING,)),
+        ("waiting_tags", "u4", (PENDING,)),  # part of each one's hash, 0 where nothing waits
+        ("behaviours", BEHAVIOUR, (MAX_BEHAVIOURS,)),
+        ("behaviour_slots", "i4", (2 * MAX_BEHAVIOURS,)),
+        ("ports", "u1", (65536,)),  # Protocol that a port promises
+    ]
+)
 
-    used: npt.NDArray[np.void]  # (1,) USED
-    counters: npt.NDArray[np.void]  # (1,) COUNTERS
-    packet: npt.NDArray[np.void]  # (1,) PACKET, scratch
-    pdu: npt.NDArray[np.void]  # (1,) PDU, scratch
-    hosts: npt.NDArray[np.void]
-    host_slots: npt.NDArray[np.int32]  # hash table: row + 1, 0 free; twice as long as the table
-    conversations: npt.NDArray[np.void]
-    conversation_slots: npt.NDArray[np.int32]
-    sides: npt.NDArray[np.void]  # two for each conversation: 2 * c of endpoint a, 2 * c + 1 of b
-    holds: npt.NDArray[np.uint8]  # (HOLDS, HOLD_BYTES)
-    hold_stack: npt.NDArray[np.int32]  # free slots
-    parks: npt.NDArray[np.void]
-    park_bytes: npt.NDArray[np.uint8]  # (PARKS, PARK_BYTES)
-    park_stack: npt.NDArray[np.int32]
-    waiting: npt.NDArray[np.void]
-    behaviours: npt.NDArray[np.void]
-    behaviour_slots: npt.NDArray[np.int32]
-    ports: npt.NDArray[np.uint8]  # (65536,) Protocol that a port promises
 
-
-def new_state(ports: dict[int, int]) -> State:
-    """Empty tables; `ports` maps a transport port to the Protocol expected there."""
-    used = np.zeros(1, USED)
-    used["free_holds"], used["free_parks"] = HOLDS, PARKS
-    by_port = np.zeros(65536, np.uint8)
+def new_state(ports: Mapping[int, int], seed: int) -> npt.NDArray[np.void]:
+    """(1,) STATE, empty; `ports` maps a transport port to the Protocol expected there, `seed` is that of the hashes."""
+    state = np.zeros(1, STATE)
+    s = state[0]
+    s.used[0].seed = seed
+    s.used[0].free_holds, s.used[0].free_parks = HOLDS, PARKS
+    s.hold_stack[:] = np.arange(HOLDS - 1, -1, -1)
+    s.park_stack[:] = np.arange(PARKS - 1, -1, -1)
     for port, protocol in ports.items():
-        by_port[port] = protocol
-    return State(
-        used=used,
-        counters=np.zeros(1, COUNTERS),
-        packet=np.zeros(1, PACKET),
-        pdu=np.zeros(1, PDU),
-        hosts=np.zeros(MAX_HOSTS, HOST),
-        host_slots=np.zeros(2 * MAX_HOSTS, np.int32),
-        conversations=np.zeros(MAX_CONVERSATIONS, CONVERSATION),
-        conversation_slots=np.zeros(2 * MAX_CONVERSATIONS, np.int32),
-        sides=np.zeros(2 * MAX_CONVERSATIONS, SIDE),
-        holds=np.zeros((HOLDS, HOLD_BYTES), np.uint8),
-        hold_stack=np.arange(HOLDS - 1, -1, -1, dtype=np.int32),
-        parks=np.zeros(PARKS, PARK),
-        park_bytes=np.zeros((PARKS, PARK_BYTES), np.uint8),
-        park_stack=np.arange(PARKS - 1, -1, -1, dtype=np.int32),
-        waiting=np.zeros(PENDING, WAITING),
-        behaviours=np.zeros(MAX_BEHAVIOURS, BEHAVIOUR),
-        behaviour_slots=np.zeros(2 * MAX_BEHAVIOURS, np.int32),
-        ports=by_port,
-    )
+        s.ports[port] = protocol
+    return state

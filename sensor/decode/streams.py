@@ -28,7 +28,7 @@ def distance(seq, reference):
 def _forget(s, side):
     """Drop what a direction holds, parks and assembles."""
     if side.hold >= 0:
-        give_slot(s.used, s.hold_stack, side.hold)
+        give_slot(s, side.hold)
         side.hold = -1
     side.hold_bytes = 0
     drop_assembly(s, side)
@@ -50,7 +50,7 @@ def _unpark(s, side):
 
 
 @njit(cache=True, nogil=True, boundscheck=True)
-def _contiguous(s, events, out, side, conversation, forward, ts_ns, frame, buf, at, end, inside, missing, seed):
+def _contiguous(s, events, out, side, conversation, forward, ts_ns, frame, buf, at, end, inside, missing):
     """Read bytes that follow what was read so far; `missing` more were on the wire and are not in the capture.
 
     inside: `buf` is the batch's own buffer `out`.
@@ -68,20 +68,20 @@ def _contiguous(s, events, out, side, conversation, forward, ts_ns, frame, buf, 
         stop = middle + end - at
         s.used[0].assembled = stop
         origin = max(frame, side.hold_frame)
-        give_slot(s.used, s.hold_stack, side.hold)
+        give_slot(s, side.hold)
         side.hold = -1
         side.hold_bytes = 0
         side.split = 1
-        rest = drain(s, events, out, side, conversation, forward, ts_ns, origin, out, begin, stop, True, seed)
+        rest = drain(s, events, out, side, conversation, forward, ts_ns, origin, out, begin, stop, True)
         if not missing:
             _hold(s, side, origin, out, rest, stop)
     else:
         side.split = 0
-        rest = drain(s, events, out, side, conversation, forward, ts_ns, frame, buf, at, end, inside, seed)
+        rest = drain(s, events, out, side, conversation, forward, ts_ns, frame, buf, at, end, inside)
         if not missing:
             _hold(s, side, frame, buf, rest, end)
     if missing:
-        side.next_seq = (side.next_seq + missing) % WRAP
+        side.next_seq = (side.next_seq + missing) & (WRAP - 1)
         _lose(s, side, conversation, missing)
 
 
@@ -91,7 +91,7 @@ def _hold(s, side, frame, buf, at, end):
     size = end - at
     if size == 0:
         return
-    slot = take_slot(s.used, s.hold_stack) if size <= HOLD_BYTES else np.int32(-1)
+    slot = take_slot(s) if size <= HOLD_BYTES else np.int32(-1)
     if slot < 0:
         s.counters[0].holds_refused += 1
         side.gap = 1
@@ -112,7 +112,7 @@ def _lose(s, side, conversation, size):
     s.conversations[conversation].lost += size
     side.gap = 1
     if side.hold >= 0:
-        give_slot(s.used, s.hold_stack, side.hold)
+        give_slot(s, side.hold)
         side.hold = -1
         side.hold_bytes = 0
     drop_assembly(s, side)
@@ -155,7 +155,7 @@ def _park(s, side, seq, ts_ns, frame, buf, at, end, missing):
 
 
 @njit(cache=True, nogil=True, boundscheck=True)
-def _release(s, events, out, side, conversation, forward, seed):
+def _release(s, events, out, side, conversation, forward):
     """Read parked segments as long as they follow."""
     while side.park_head >= 0:
         slot = side.park_head
@@ -164,7 +164,7 @@ def _release(s, events, out, side, conversation, forward, seed):
         if skip < 0:
             return
         if skip < p.bytes:
-            side.next_seq = (side.next_seq + p.bytes - skip) % WRAP
+            side.next_seq = (side.next_seq + p.bytes - skip) & (WRAP - 1)
             kept = s.park_bytes[slot]
             # Parked bytes are reused, so they are read from the batch's own buffer.
             begin = s.used[0].assembled
@@ -173,34 +173,34 @@ def _release(s, events, out, side, conversation, forward, seed):
             s.used[0].assembled = begin + p.bytes - skip
             stop = begin + p.bytes - skip
             _contiguous(
-                s, events, out, side, conversation, forward, p.ts_ns, p.frame, out, begin, stop, True, p.missing, seed
+                s, events, out, side, conversation, forward, p.ts_ns, p.frame, out, begin, stop, True, p.missing
             )
         elif p.missing and skip < p.bytes + p.missing:
-            side.next_seq = (p.seq + p.bytes + p.missing) % WRAP
+            side.next_seq = (p.seq + p.bytes + p.missing) & (WRAP - 1)
             _lose(s, side, conversation, p.bytes + p.missing - skip)
         _unpark(s, side)
 
 
 @njit(cache=True, nogil=True, boundscheck=True)
-def _give_up(s, events, out, side, conversation, forward, seed):
+def _give_up(s, events, out, side, conversation, forward):
     """The bytes before the first parked segment will not come: go on after them."""
     p = s.parks[side.park_head]
     missing = distance(p.seq, side.next_seq)
     if missing > 0:
         _lose(s, side, conversation, missing)
         side.next_seq = p.seq
-    _release(s, events, out, side, conversation, forward, seed)
+    _release(s, events, out, side, conversation, forward)
 
 
 @njit(cache=True, nogil=True, boundscheck=True)
-def segment(s, events, out, conversation, forward, ts_ns, frame, buf, packet, seed):
+def segment(s, events, out, conversation, forward, ts_ns, frame, buf, packet):
     """Take one TCP segment of a watched conversation."""
     side = s.sides[2 * conversation + (0 if forward else 1)]
     other = s.sides[2 * conversation + (1 if forward else 0)]
     seq = packet.seq
     size = packet.end - packet.at
     if packet.flags & SYN:
-        seq = (seq + 1) % WRAP
+        seq = (seq + 1) & (WRAP - 1)
         if not side.seen or side.next_seq != seq:  # a repeated SYN changes nothing
             _forget(s, side)
             side.seen = 1
@@ -209,7 +209,7 @@ def segment(s, events, out, conversation, forward, ts_ns, frame, buf, packet, se
         # The receiver has what the capture lacks. A few more frames of patience, for captures are reordered too.
         other.patience += 1
         if other.patience > GAP_PATIENCE:
-            _give_up(s, events, out, other, conversation, 1 - forward, seed)
+            _give_up(s, events, out, other, conversation, 1 - forward)
     if size + packet.missing == 0:
         return
     s.counters[0].segments += 1
@@ -227,30 +227,28 @@ def segment(s, events, out, conversation, forward, ts_ns, frame, buf, packet, se
         s.counters[0].out_of_order += 1
         _park(s, side, seq, ts_ns, frame, buf, at, packet.end, packet.missing)
         if side.parked >= PARKS_EACH:
-            _give_up(s, events, out, side, conversation, forward, seed)
+            _give_up(s, events, out, side, conversation, forward)
         return
     if ahead < 0:
         s.counters[0].retransmitted += 1
         if -ahead >= size:
             if -ahead < size + packet.missing:
                 rest = size + packet.missing + ahead
-                side.next_seq = (side.next_seq + rest) % WRAP
+                side.next_seq = (side.next_seq + rest) & (WRAP - 1)
                 _lose(s, side, conversation, rest)
             return
         at -= ahead
-    side.next_seq = (side.next_seq + packet.end - at) % WRAP
-    _contiguous(
-        s, events, out, side, conversation, forward, ts_ns, frame, buf, at, packet.end, False, packet.missing, seed
-    )
+    side.next_seq = (side.next_seq + packet.end - at) & (WRAP - 1)
+    _contiguous(s, events, out, side, conversation, forward, ts_ns, frame, buf, at, packet.end, False, packet.missing)
     if side.parked:
-        _release(s, events, out, side, conversation, forward, seed)
+        _release(s, events, out, side, conversation, forward)
 
 
 @njit(cache=True, nogil=True, boundscheck=True)
-def flush(s, events, out, conversation, forward, seed):
+def flush(s, events, out, conversation, forward):
     """At the end of a capture: read what is still parked behind a gap, one give-up for each call; False when done."""
     side = s.sides[2 * conversation + (0 if forward else 1)]
     if side.park_head < 0:
         return False
-    _give_up(s, events, out, side, conversation, forward, seed)
+    _give_up(s, events, out, side, conversation, forward)
     return True
