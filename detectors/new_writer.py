@@ -141,13 +141,23 @@ class NewWriter:
         elif not asks.any():
             it.seen = Text("它此前从未出现过", "it had not been seen before at all")
         elif (asks & (earlier["server"] == it.server) & (earlier["first_ns"] <= learned_ns)).any():
-            # Operators act seldom: a known reader who begins to write is far less odd than a host nobody knew.
-            it.seen, it.severity = Text("此前它只读取过", "until then it had only read"), Severity.LOW
+            it.seen = Text("此前它只读取过", "until then it had only read")
+            # Operators act seldom: that a device's only master begins to write is far less odd than a second writer.
+            if not self._written_by_others(it):
+                it.severity = Severity.LOW
         else:
             since = (first_ns - int(earlier["first_ns"][asks].min())) // 10**9
             it.seen = Text(f"它在 {since} 秒前才出现", f"it had appeared only {since} seconds before")
         it.watched_ns = first_ns - int(device["first_ns"].min())
         return True
+
+    def _written_by_others(self, it: _Writer) -> bool:
+        """Whether another host wrote to the device before."""
+        return any(
+            other.server == it.server and other.client != it.client and (other.first_ns or 0) < (it.first_ns or 0)
+            for other in self._writers
+            if other.first_ns is not None
+        )
 
     def _values(self, it: _Writer) -> dict[str, Any]:
         return {

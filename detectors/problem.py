@@ -33,9 +33,10 @@ class Problem:
         self._pause_ns = FIRST_PAUSE_NS
 
     def add(self, count: int, first_ns: int, last_ns: int) -> None:
-        """Count what happened between two capture times."""
+        """Count what happened between two capture times, in either order: a capture's clock may jump back."""
         if count <= 0:
             return
+        first_ns, last_ns = min(first_ns, last_ns), max(first_ns, last_ns)
         self._first_ns = min(self._first_ns, first_ns) if self._open else first_ns
         self._last_ns = max(self._last_ns, last_ns) if self._open else last_ns
         self._open += count

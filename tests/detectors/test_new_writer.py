@@ -64,6 +64,19 @@ def test_a_known_reader_that_begins_to_write_weighs_less_than_a_stranger() -> No
     assert "only read" in found.explanation.en
 
 
+def test_a_second_writer_weighs_more_even_if_it_had_read_before() -> None:
+    plant = Plant()
+    for n in range(100):
+        poll(plant, HMI, PLC, 1)
+        poll(plant, ROGUE, PLC, 1)
+        if n == 2:
+            write(plant, HMI)
+    write(plant, ROGUE)
+    found = the(plant.findings(), "writer.new")
+    assert (found.source_ip, found.severity) == (ROGUE, Severity.MEDIUM)
+    assert "only read" in found.explanation.en
+
+
 def test_a_stranger_that_looks_around_before_it_writes_is_still_a_stranger() -> None:
     plant = Plant()
     poll(plant, HMI, PLC, 100)
