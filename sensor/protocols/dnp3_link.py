@@ -147,7 +147,7 @@ def frame(buf: Octets, at: Int, end: Int) -> Int:
     octets = frame_octets(u8(buf, at + 2))
     if n < octets or header_ok(buf, at, end):
         return octets
-    inner = sync(buf, at + 2, end)
+    inner = sync(buf, at + 2, min(end, at + octets + HEADER_OCTETS - 1))  # a header that begins inside may end outside
     if inner >= at + octets:
         return octets
     return -1 if end - inner >= HEADER_OCTETS else 0

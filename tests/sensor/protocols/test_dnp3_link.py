@@ -106,6 +106,14 @@ def test_a_frame_that_begins_at_the_end_of_a_broken_one_is_waited_for():
     assert frame(cover + bytes(10)) == 15, "it was no header after all"
 
 
+def test_looking_under_a_broken_header_ends_where_its_extent_ends():
+    cover = b"\x05\x64\x08\xc4\x02\x00\x03\x00\x00\x00" + bytes(5)
+    last_inside = cover[:-1] + READ_CLASSES
+    assert frame(last_inside) < 0
+    assert frame(cover + READ_CLASSES) == len(cover), "what begins behind it is the next frame"
+    assert frame(cover + b"\x05\x64") == len(cover)
+
+
 # --- finding the next frame -------------------------------------------------------------------------------------------
 
 
