@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import re
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 
 import pytest
 from argon2 import PasswordHasher
+from browser_kit import PASSWORD, Browser, FakeClock
 from flask import Flask
-from flask.testing import FlaskClient
 from sqlalchemy.orm import Session
 
 from console import create_app
@@ -22,23 +21,6 @@ from console.settings import Settings
 from console.store.engine import Store, open_store
 from console.store.migrations import upgrade
 from console.store.models import OrganisationKind
-
-PASSWORD = "beacon-fire-tower-9"
-
-
-class FakeClock:
-    """A clock that stands still until it is moved."""
-
-    def __init__(self) -> None:
-        self.time = datetime(2026, 11, 22, 8, 0, tzinfo=UTC)
-
-    def __call__(self) -> datetime:
-        return self.time
-
-    def advance(self, **by: float) -> datetime:
-        """Move on by a timedelta's arguments; gives the new time."""
-        self.time += timedelta(**by)
-        return self.time
 
 
 @dataclass(frozen=True)
@@ -141,25 +123,6 @@ def db(store: Store) -> Iterator[Session]:
     """A writing session of the test itself. Commit before asking the application."""
     with store.writer() as session:
         yield session
-
-
-class Browser(FlaskClient):
-    """A client that sends the token against forged requests with each form, as the pages do."""
-
-    def token(self) -> str:
-        page = self.get("/login", follow_redirects=True).get_data(as_text=True)
-        found = re.search(r'name="csrf_token" value="([^"]+)"', page)
-        assert found
-        return found[1]
-
-    def submit(self, path: str, data: dict[str, object] | None = None, **kwargs):
-        """POST a form as a page would."""
-        return self.post(path, data={"csrf_token": self.token(), **(data or {})}, **kwargs)
-
-    def log_in(self, login: str, password: str = PASSWORD) -> Browser:
-        answer = self.submit("/login", {"login": login, "password": password})
-        assert answer.status_code == 302, answer.get_data(as_text=True)
-        return self
 
 
 @pytest.fixture

@@ -245,7 +245,7 @@ def test_a_sensor_that_stops_speaking_is_the_first_thing_to_do(three, clock):
 
 
 def test_a_console_without_sensors_says_how_to_begin(app):
-    from conftest import Browser
+    from browser_kit import Browser
 
     app.test_client_class = Browser
     city = app.test_client().log_in("city")

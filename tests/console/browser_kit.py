@@ -1,0 +1,44 @@
+"""What the console's tests act with: a clock that is moved by hand, a browser that fills in forms."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime, timedelta
+
+from flask.testing import FlaskClient
+
+PASSWORD = "beacon-fire-tower-9"
+
+
+class FakeClock:
+    """A clock that stands still until it is moved."""
+
+    def __init__(self) -> None:
+        self.time = datetime(2026, 11, 22, 8, 0, tzinfo=UTC)
+
+    def __call__(self) -> datetime:
+        return self.time
+
+    def advance(self, **by: float) -> datetime:
+        """Move on by a timedelta's arguments; gives the new time."""
+        self.time += timedelta(**by)
+        return self.time
+
+
+class Browser(FlaskClient):
+    """A client that sends the token against forged requests with each form, as the pages do."""
+
+    def token(self) -> str:
+        page = self.get("/login", follow_redirects=True).get_data(as_text=True)
+        found = re.search(r'name="csrf_token" value="([^"]+)"', page)
+        assert found
+        return found[1]
+
+    def submit(self, path: str, data: dict[str, object] | None = None, **kwargs):
+        """POST a form as a page would."""
+        return self.post(path, data={"csrf_token": self.token(), **(data or {})}, **kwargs)
+
+    def log_in(self, login: str, password: str = PASSWORD) -> Browser:
+        answer = self.submit("/login", {"login": login, "password": password})
+        assert answer.status_code == 302, answer.get_data(as_text=True)
+        return self
