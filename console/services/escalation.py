@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import or_, select
+from sqlalchemy import func, or_, select
 from sqlalchemy.orm import Session, selectinload
 
 from console.notify import lease, message, outbox
@@ -234,9 +234,9 @@ def incident_facts(session: Session, incident: Incident) -> dict[str, Any]:
     findings = scoped(the_console(incident.organisation_id), Finding).join(
         IncidentFinding, IncidentFinding.finding_id == Finding.id
     )
-    rows = session.scalars(
-        findings.where(IncidentFinding.incident_id == incident.id).order_by(Finding.severity.desc(), Finding.id)
-    ).all()
+    mine = findings.where(IncidentFinding.incident_id == incident.id)
+    total = session.scalar(select(func.count()).select_from(mine.with_only_columns(Finding.id).subquery())) or 0
+    rows = session.scalars(mine.order_by(Finding.severity.desc(), Finding.id).limit(FINDINGS_IN_MESSAGE)).all()
     return {
         "organisation": organisation.name,
         "number": incident.number,
@@ -245,8 +245,8 @@ def incident_facts(session: Session, incident: Incident) -> dict[str, Any]:
         "severity": incident.severity_word,
         "state": str(incident.state),
         "opened_at": incident.opened_at.isoformat(),
-        "finding_count": len(rows),
-        "findings": [_finding_facts(row) for row in rows[:FINDINGS_IN_MESSAGE]],
+        "finding_count": total,
+        "findings": [_finding_facts(row) for row in rows],
     }
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-from sqlalchemy import ColumnElement, and_, func, or_, select
+from sqlalchemy import ColumnElement, and_, exists, func, or_, select
 from sqlalchemy.orm import Session
 
 from console.services import incidents
@@ -64,19 +64,20 @@ def _related(session: Session, console: Actor, finding: Finding, since: datetime
     if not ends:
         return None
     segment_id = load(session, console, Sensor, finding.sensor_id).segment_id
-    rows = (
-        scoped(console, Incident)
-        .join(IncidentFinding, IncidentFinding.incident_id == Incident.id)
-        .join(Finding, Finding.id == IncidentFinding.finding_id)
-        .join(Sensor, Sensor.id == Finding.sensor_id)
+    # EXISTS stops at the first finding that fits: in a flood an incident may hold thousands.
+    fits = (
+        exists()
         .where(
-            _takes(finding),
+            IncidentFinding.incident_id == Incident.id,
             IncidentFinding.added_at >= since,
-            Sensor.segment_id == segment_id,
+            Finding.id == IncidentFinding.finding_id,
             or_(Finding.source_ip.in_(ends), Finding.destination_ip.in_(ends)),
+            Sensor.id == Finding.sensor_id,
+            Sensor.segment_id == segment_id,
         )
+        .correlate(Incident)
     )
-    return session.scalar(rows.order_by(Incident.id.desc()).limit(1))
+    return session.scalar(scoped(console, Incident).where(_takes(finding), fits).order_by(Incident.id.desc()).limit(1))
 
 
 def _in_a_storm(session: Session, console: Actor, finding: Finding, now: datetime) -> Incident | None:

@@ -22,6 +22,7 @@ PAGE_SIZE = 50
 TEXT_LIMIT = 4000  # characters of a comment or reason
 TITLE_LIMIT = 200
 FINDINGS_AT_ONCE = 200
+SHOWN_FINDINGS = 100  # on the page of one incident; a flood can put thousands into it
 
 
 class AlreadyAcknowledgedError(ConflictError):
@@ -252,11 +253,13 @@ def counts(session: Session, actor: Actor) -> dict[str, int]:
     return {state.value: found.get(state.value, 0) for state in IncidentState}
 
 
-def findings_of(session: Session, actor: Actor, incident: Incident) -> Sequence[Finding]:
-    """The findings of an incident, the gravest first."""
+def findings_of(session: Session, actor: Actor, incident: Incident) -> tuple[Sequence[Finding], int]:
+    """The gravest SHOWN_FINDINGS findings of an incident, and how many it has."""
     linked = scoped(actor, Finding).join(IncidentFinding, IncidentFinding.finding_id == Finding.id)
     mine = linked.where(IncidentFinding.incident_id == incident.id)
-    return session.scalars(mine.order_by(Finding.severity.desc(), Finding.last_seen.desc())).all()
+    total = session.scalar(select(func.count()).select_from(mine.with_only_columns(Finding.id).subquery())) or 0
+    worst = mine.order_by(Finding.severity.desc(), Finding.last_seen.desc()).limit(SHOWN_FINDINGS)
+    return session.scalars(worst).all(), total
 
 
 def incidents_of(session: Session, actor: Actor, finding_id: int) -> Sequence[Incident]:

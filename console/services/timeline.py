@@ -6,10 +6,13 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from console.services.actor import Actor, scoped
 from console.store.models.incident import EntryKind, Incident, IncidentEntry
+
+SHOWN_ENTRIES = 300
 
 
 def note(
@@ -31,7 +34,9 @@ def note(
     incident.updated_at = now
 
 
-def timeline(session: Session, actor: Actor, incident: Incident) -> Sequence[IncidentEntry]:
-    """All lines of an incident, oldest first."""
+def timeline(session: Session, actor: Actor, incident: Incident) -> tuple[Sequence[IncidentEntry], int]:
+    """The latest SHOWN_ENTRIES lines of an incident, oldest first, and how many it has."""
     mine = scoped(actor, IncidentEntry).where(IncidentEntry.incident_id == incident.id)
-    return session.scalars(mine.order_by(IncidentEntry.id)).all()
+    total = session.scalar(select(func.count()).select_from(mine.with_only_columns(IncidentEntry.id).subquery())) or 0
+    latest = session.scalars(mine.order_by(IncidentEntry.id.desc()).limit(SHOWN_ENTRIES)).all()
+    return list(reversed(latest)), total

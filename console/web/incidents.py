@@ -63,11 +63,15 @@ def index() -> Any:
 def show(incident_id: int) -> Any:
     """One incident with its findings, timeline and messages."""
     incident = load(db(), actor(), Incident, incident_id)
+    findings, finding_count = incidents.findings_of(db(), actor(), incident)
+    entries, entry_count = timeline(db(), actor(), incident)
     return render_template(
         "incidents/show.html",
         incident=incident,
-        findings=incidents.findings_of(db(), actor(), incident),
-        entries=timeline(db(), actor(), incident),
+        findings=findings,
+        finding_count=finding_count,
+        entries=entries,
+        entry_count=entry_count,
         ladder=incidents.ladder(db(), actor(), incident),
         next_call=escalation.next_call(db(), actor(), incident),
         worker_runs=escalation.worker_runs(db(), now()),
