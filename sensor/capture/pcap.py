@@ -8,7 +8,7 @@ write longer frames than they promised.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +20,9 @@ MODIFIED_EXTRA_BYTES = 8  # interface index, protocol, packet type, padding
 # No link layer that carries industrial traffic has longer frames (jumbo frames: 9,216 bytes; offloaded segments:
 # 64 KiB), and tshark draws the same line. A longer record is damage or malice; nothing after it can be found.
 MAX_FRAME_BYTES = 256 * 1024
+
+Bytes = npt.NDArray[np.uint8]
+Int = Any  # int or np.int64: compiled code makes no difference between them
 
 # How an index pass ended. MORE: the record at the returned position is not whole in this buffer.
 MORE, FULL, OVERSIZE, BLOCK_LENGTH, BYTE_ORDER = 0, 1, 2, 3, 4
@@ -60,7 +63,7 @@ def parse_header(start: bytes) -> PcapHeader:
 
 
 @njit(cache=True, nogil=True, boundscheck=True)
-def u32(buf, at, big_endian):
+def u32(buf: Bytes, at: Int, big_endian: bool) -> Int:
     """32-bit number at `at` in the given byte order, as int64."""
     a = np.int64(buf[at])
     b = np.int64(buf[at + 1])
@@ -72,13 +75,25 @@ def u32(buf, at, big_endian):
 
 
 @njit(cache=True, nogil=True, boundscheck=True)
-def wire_length(claimed, captured):
+def wire_length(claimed: Int, captured: Int) -> Int:
     """A frame's length on the wire: never less than what is there, and within int32 whatever the file claims."""
     return min(max(claimed, captured), np.int64(0x7FFFFFFF))
 
 
 @njit(cache=True, nogil=True, boundscheck=True)
-def index_pcap(buf, at, big_endian, fraction_ns, record_bytes, link, ts_ns, offset, captured, wire, links):
+def index_pcap(
+    buf: Bytes,
+    at: Int,
+    big_endian: bool,
+    fraction_ns: int,
+    record_bytes: int,
+    link: int,
+    ts_ns: npt.NDArray[np.int64],
+    offset: npt.NDArray[np.int64],
+    captured: npt.NDArray[np.int32],
+    wire: npt.NDArray[np.int32],
+    links: npt.NDArray[np.int32],
+) -> tuple[Int, int, int]:
     """Index the records from buf[at] on into the columns of a FrameBatch.
 
     Returns (next, frames, status): where the first record that was not indexed begins, how many were indexed (at most

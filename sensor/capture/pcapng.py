@@ -21,7 +21,9 @@ from sensor.capture.pcap import (
     MAX_FRAME_BYTES,
     MORE,
     OVERSIZE,
+    Bytes,
     Columns,
+    Int,
     u32,
     wire_length,
 )
@@ -58,14 +60,14 @@ def has_byte_order(start: bytes) -> bool:
 
 
 @njit(cache=True, nogil=True, boundscheck=True)
-def _u16(buf, at, big_endian):
+def _u16(buf: Bytes, at: Int, big_endian: bool) -> Int:
     if big_endian:
         return (np.int64(buf[at]) << 8) | np.int64(buf[at + 1])
     return (np.int64(buf[at + 1]) << 8) | np.int64(buf[at])
 
 
 @njit(cache=True, nogil=True, boundscheck=True)
-def _power_of_ten(exponent):
+def _power_of_ten(exponent: Int) -> Int:
     power = np.uint64(1)
     for _ in range(exponent):
         power = power * np.uint64(10)
@@ -73,7 +75,7 @@ def _power_of_ten(exponent):
 
 
 @njit(cache=True, nogil=True, boundscheck=True)
-def time_ns(high, low, resolution, offset_s):
+def time_ns(high: Int, low: Int, resolution: Int, offset_s: Int) -> Int:
     """Nanoseconds since 1970 of a 64-bit time stamp, rounded down; times outside int64 give the nearest inside.
 
     high, low: its halves, int64. resolution: the byte of if_tsresol: n for units of 10^-n s, 0x80 | n for 2^-n s.
@@ -109,7 +111,16 @@ def time_ns(high, low, resolution, offset_s):
 
 
 @njit(cache=True, nogil=True, boundscheck=True)
-def _describe_interface(buf, at, end, state, links, snaps, resolutions, offsets):
+def _describe_interface(
+    buf: Bytes,
+    at: Int,
+    end: Int,
+    state: npt.NDArray[np.int64],
+    links: npt.NDArray[np.int32],
+    snaps: npt.NDArray[np.int64],
+    resolutions: Bytes,
+    offsets: npt.NDArray[np.int64],
+) -> None:
     """Note the interface whose block is buf[at:end] (with both lengths)."""
     big = state[_BIG] != 0
     i = state[_INTERFACES]
@@ -139,7 +150,20 @@ def _describe_interface(buf, at, end, state, links, snaps, resolutions, offsets)
 
 
 @njit(cache=True, nogil=True, boundscheck=True)
-def index_pcapng(buf, at, state, links, snaps, resolutions, offsets, ts_ns, offset, captured, wire, link):
+def index_pcapng(
+    buf: Bytes,
+    at: Int,
+    state: npt.NDArray[np.int64],
+    links: npt.NDArray[np.int32],
+    snaps: npt.NDArray[np.int64],
+    resolutions: Bytes,
+    offsets: npt.NDArray[np.int64],
+    ts_ns: npt.NDArray[np.int64],
+    offset: npt.NDArray[np.int64],
+    captured: npt.NDArray[np.int32],
+    wire: npt.NDArray[np.int32],
+    link: npt.NDArray[np.int32],
+) -> tuple[Int, int, int]:
     """Index the packet blocks from buf[at] on into the columns of a FrameBatch.
 
     Returns (next, frames, status): where the first block that was not taken begins, how many frames were indexed, and
