@@ -268,3 +268,12 @@ def test_opening_an_incident_and_its_first_message_are_one_transaction(
         session.rollback()
     assert stored(store, Incident) == []
     assert stored(store, Notification) == []
+
+
+def test_a_flood_in_one_incident_leaves_a_page_that_people_can_read(client: Any, tree: Any, store: Store) -> None:
+    records = [record(number, rule_id=f"rule.{number}") for number in range(1, 401)]
+    send(client, tree.plant_key, records)
+    page = client.get(f"/incidents/{newest(store).id}").get_data(as_text=True)
+    assert "and 300 more" in page
+    assert "101 earlier lines are not shown" in page
+    assert page.count('<td class="mono">10.0.0.9') == 100

@@ -6,6 +6,7 @@ import asyncio
 import email
 import hashlib
 import hmac
+import ssl
 import threading
 import time
 from collections import defaultdict
@@ -94,9 +95,10 @@ class Mailbox:
 
 
 class MailServer:
-    """aiosmtpd in a thread, on a free port. `options` go to its SMTP class (TLS, login)."""
+    """aiosmtpd in a thread, on a free port. implicit_tls: TLS from the start; `options` go to its SMTP class."""
 
-    def __init__(self, **options: Any) -> None:
+    def __init__(self, implicit_tls: ssl.SSLContext | None = None, **options: Any) -> None:
+        self._tls = implicit_tls
         self.box = Mailbox()
         self._controller = Controller(self.box, hostname="127.0.0.1", port=0, **options)
 
@@ -106,7 +108,7 @@ class MailServer:
         loop = self._controller.loop
 
         async def serve() -> Any:
-            return await loop.create_server(self._controller.factory, "127.0.0.1", 0)
+            return await loop.create_server(self._controller.factory, "127.0.0.1", 0, ssl=self._tls)
 
         self._thread.start()
         self._server = asyncio.run_coroutine_threadsafe(serve(), loop).result(10)
