@@ -17,12 +17,11 @@ LEAF = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_siz
     ["report", "indicator", "2.1", "2026-11-01T12:00:00Z", "report--0b4b2f58-6c9d-4c58-8f0c-6f3a4b0e9a01", "zh", "en"]
 )  # fmt: skip
 NAMES = st.sampled_from(
-    (
-        "type id spec_version created modified name description object_refs object_ref contents object_marking_refs"
-        " granular_markings extensions labels lang pattern pattern_type revoked external_references external_id"
-        " published valid_until created_by_ref zh en marking_ref"
-    ).split()
-)
+    ["type", "id", "spec_version", "created", "modified", "name", "description", "object_refs", "object_ref",
+     "contents", "object_marking_refs", "granular_markings", "extensions", "labels", "lang", "pattern", "pattern_type",
+     "revoked", "external_references", "external_id", "published", "valid_until", "created_by_ref", "zh", "en",
+     "marking_ref"]
+)  # fmt: skip
 ANYTHING = st.recursive(LEAF, lambda c: st.lists(c, max_size=4) | st.dictionaries(NAMES, c, max_size=6), max_leaves=12)
 OBJECTS = st.dictionaries(NAMES, ANYTHING, max_size=10)
 

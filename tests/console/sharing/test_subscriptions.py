@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -238,6 +242,24 @@ def test_what_is_due_is_pulled_by_the_worker_and_not_before(a_to_b, console_b, c
         session.scalars(select(Subscription)).one().enabled = False
     clock.advance(days=1)
     assert due() == {}
+
+
+def test_the_worker_process_pulls_by_itself(a_to_b, console_b, tree):
+    issue, _ = a_to_b
+    issue()
+    folder = console_b.engine.url.database.rpartition("/")[0]
+    environment = os.environ | {"FENGHUO_DATA_DIR": folder, "FENGHUO_PEER_PRIVATE": "1"}
+    worker = subprocess.Popen([sys.executable, "-m", "console.notify.worker"], env=environment)
+    try:
+        until = time.monotonic() + 60
+        found = []
+        while not found and time.monotonic() < until and worker.poll() is None:
+            time.sleep(0.2)
+            found = rows(console_b, Bulletin)
+        assert [bulletin.title_en for bulletin in found] == ["Stopped"]
+    finally:
+        worker.terminate()
+        worker.wait(30)
 
 
 def test_two_pulls_of_one_subscription_do_not_run_at_a_time(console_b, tree, clock):
