@@ -56,7 +56,8 @@ class Behaviours:
     @property
     def table(self) -> npt.NDArray[np.void]:
         """(n,) BEHAVIOUR: counts, times and value ranges as they stand now."""
-        return self._view.state.behaviours[: len(self)]
+        rows: npt.NDArray[np.void] = self._view.state.behaviours[: len(self)]
+        return rows
 
     def describe(self, row: int) -> Fields:
         """Who asks what of whom: endpoints of the asker and the asked, and the fields of its first PDU.
@@ -149,7 +150,8 @@ class View:
     @property
     def conversations(self) -> npt.NDArray[np.void]:
         """(n,) CONVERSATION rows: messages, garbage and losses of each (sensor/decode/state.py)."""
-        return self.state.conversations[: int(self.state.used[0].conversations)]
+        rows: npt.NDArray[np.void] = self.state.conversations[: int(self.state.used[0].conversations)]
+        return rows
 
     def counters(self) -> dict[str, int]:
         """What happened to the frames so far."""

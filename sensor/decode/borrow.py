@@ -30,6 +30,6 @@ def borrow(array: Any) -> Any:
 @overload(borrow, inline="always")
 def _borrow(array: Any) -> Any:
     def compiled(array: Any) -> Any:
-        return _without_owner(array)
+        return _without_owner(array)  # type: ignore[call-arg]  # numba gives the first argument
 
     return compiled

@@ -145,7 +145,7 @@ def _find(s, pdu, conversation, asked_forward):
         other = s.waiting_tags[k]
         if other == 0:
             if free < 0:
-                free = k
+                free = np.int64(k)
         elif other == tag:
             w = s.waiting[k]
             if (
@@ -167,7 +167,7 @@ def _make_place(s, pdu, conversation, forward):
     oldest = base
     for k in range(base, base + PENDING_WAYS):
         if s.waiting[k].ts_ns < s.waiting[oldest].ts_ns:
-            oldest = k
+            oldest = np.int64(k)
     s.counters[0].waiting_retired += 1
     retire(s, oldest)
     return oldest

@@ -162,7 +162,7 @@ def _transport(buf, at, stop, end, protocol, packet):
     elif protocol == UDP:
         if at + 8 > end:
             return MALFORMED
-        header = 8
+        header = np.int64(8)
         length = u16be(buf, at + 4)
         if length >= 8 and at + length < stop:  # 0: longer than 65,535 or offloaded
             stop = at + length

@@ -1,0 +1,201 @@
+"""The sensor program: captures in, findings into the spool, the spool to the console.
+
+The order of things on a capture: inspect it to its end, put its findings on disk, note that this capture is done, send.
+A crash before the note inspects it again; a crash after it sends what is on disk. What the console last said (this
+sensor's name, indicators) is kept beside the spool, so that a sensor starts and finds without a console.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+from detectors import knowledge
+from detectors.finding import Evidence, Finding, FindingId, to_dict
+from detectors.pipeline import Options, Pipeline, merge
+from sensor.capture.source import CaptureError, open_capture
+from sensor.spool import Spool
+from sensor.uplink import Config, Uplink, UplinkError
+
+log = logging.getLogger(__name__)
+
+FIRST_CONFIG_PAUSE_S = 2.0
+T = TypeVar("T")
+GIVE_UP_S = 60.0  # with `once`: how long to wait for a console that takes nothing
+DIGEST_BYTES = 1 << 20
+
+
+class SensorProgram:
+    """One sensor over captures. `run` returns 0, or 2 where a capture could not be read or nothing could be sent."""
+
+    def __init__(self, url: str, key: str, folder: Path, name: str = "", say: Callable[[str], None] = log.info) -> None:
+        """folder: spool and notes. name: this sensor's, where it must work before it has ever reached its console.
+
+        SpoolError, UplinkError where folder, address or key cannot be used.
+        """
+        self._folder = folder
+        self._say = say
+        self._spool = Spool(folder / "spool", self._stand_in)
+        self._uplink = Uplink(url, key, self._spool)
+        self._stop = threading.Event()
+        self._known = threading.Event()
+        self._name = name
+        self._indicators: Sequence[Mapping[str, Any]] = ()
+        self._counters: dict[str, int] = {}
+        self._recall()
+
+    def run(self, captures: Sequence[str], *, once: bool = False) -> int:
+        """Inspect the captures that were not inspected before, send what was found, and stay with a heartbeat.
+
+        once: end when everything is sent instead of staying.
+        """
+        sender = threading.Thread(target=self._send, name="uplink", daemon=True)
+        sender.start()
+        code = 0
+        try:
+            while not self._known.wait(0.2):
+                if self._stop.is_set():
+                    return code
+            done = self._done()
+            for path in captures:
+                code = max(code, self._inspect(path, done))
+                if self._stop.is_set():
+                    return code
+            if once:
+                self._stop.set()
+                sender.join()
+                self._uplink.drain(threading.Event(), GIVE_UP_S)
+                return code
+            self._stop.wait()
+        except UplinkError as error:
+            self._say(f"{error}; {self._spool.depth} findings wait in {self._folder}")
+            code = 2
+        finally:
+            self._stop.set()
+            sender.join(timeout=5)
+            self._uplink.close()
+            self._spool.close()
+        return code
+
+    def stop(self) -> None:
+        """End `run` soon; may be called from a signal handler."""
+        self._stop.set()
+
+    def _inspect(self, path: str, done: set[str]) -> int:
+        """Inspect one capture; 2 where it cannot be read."""
+        try:
+            digest = _digest(path)
+            if digest in done:
+                self._say(f"{path}: inspected before")
+                return 0
+            capture = open_capture(path)
+        except (CaptureError, OSError) as error:
+            self._say(str(error))
+            return 2
+        pipeline = Pipeline(Options(indicators=self._indicators, capture=path))
+        findings = merge(pipeline.run(capture))
+        for finding in findings:
+            self._spool.append(lambda sequence, finding=finding: self._line(finding, sequence))  # type: ignore[misc]
+        self._spool.flush()
+        done.add(digest)
+        _replace(self._folder / "captures.json", sorted(done))
+        for counter, value in pipeline.decoder.counters().items():
+            self._counters[counter] = self._counters.get(counter, 0) + value
+        for warning in capture.warnings:
+            self._say(warning)
+        self._say(f"{path}: {capture.frames:,} frames, {pipeline.events:,} PDUs, {len(findings)} findings")
+        return 0
+
+    def _line(self, finding: Finding, sequence: int) -> dict[str, Any]:
+        return to_dict(finding, FindingId(self._name, self._spool.epoch, sequence))
+
+    def _stand_in(self, sequence: int) -> Mapping[str, Any]:
+        """What is sent in place of a finding that was damaged on disk."""
+        rule = knowledge.detector_rules()["sensor.spool-damaged"]
+        text, now_ns = rule.explain({"sequence": str(sequence)}), time.time_ns()
+        finding = Finding(
+            rule.id,
+            rule.name,
+            rule.severity,
+            "",
+            now_ns,
+            now_ns,
+            text,
+            evidence=Evidence(),
+            fields={"sequence": sequence},
+        )
+        return self._line(finding, sequence)
+
+    def _send(self) -> None:
+        if not self._known.is_set():
+            self._first_config()
+        self._uplink.run(self._stop, lambda: dict(self._counters), self._configure)
+
+    def _first_config(self) -> None:
+        """Until the console has said who this sensor is: without a name no finding can have an id."""
+        told = ""
+        while not self._stop.is_set():
+            try:
+                self._configure(self._uplink.fetch_config())
+                return
+            except UplinkError as error:
+                if str(error) != told:
+                    told = str(error)
+                    self._say(told)
+                self._stop.wait(FIRST_CONFIG_PAUSE_S)
+
+    def _configure(self, config: Config) -> None:
+        if config.sensor:
+            self._name = config.sensor
+        self._indicators = config.indicators
+        _replace(self._folder / "config.json", {"sensor": self._name, "indicators": list(config.indicators)})
+        if self._name:
+            self._known.set()
+
+    def _recall(self) -> None:
+        """Take up what the console said last time."""
+        kept = _load(self._folder / "config.json", dict)
+        self._name = self._name or str(kept.get("sensor", ""))
+        self._indicators = [item for item in kept.get("indicators", []) if isinstance(item, dict)]
+
+    def _done(self) -> set[str]:
+        return {str(digest) for digest in _load(self._folder / "captures.json", list)}
+
+
+def _digest(path: str) -> str:
+    """SHA-256 of a file's content: the same capture under another name is the same capture."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while part := file.read(DIGEST_BYTES):
+            digest.update(part)
+    return digest.hexdigest()
+
+
+def _load(path: Path, kind: type[T]) -> T:
+    """A note as JSON; empty where there is none. A damaged one is set aside, and the sensor starts without it."""
+    try:
+        value = json.loads(path.read_text("utf-8"))
+        if isinstance(value, kind):
+            return value
+    except FileNotFoundError:
+        return kind()
+    except (ValueError, OSError) as error:
+        log.warning("%s cannot be read (%s); going on without it", path, error)
+    return kind()
+
+
+def _replace(path: Path, value: object) -> None:
+    """Write a note so that a crash leaves the old one or the new one."""
+    partial = path.with_suffix(".partial")
+    with open(partial, "w", encoding="utf-8") as file:
+        json.dump(value, file, ensure_ascii=False)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(partial, path)
