@@ -85,7 +85,8 @@ def _watch(scheduler: BackgroundScheduler, stop: threading.Event, parent: int | 
         moved = time.time() - steady() - offset
         if abs(moved) > JUMP_S:
             log.warning("the clock was set by %.0f s", moved)
-            scheduler.modify_job("tick", next_run_time=datetime.now(UTC))
+            for job in scheduler.get_jobs():
+                job.modify(next_run_time=datetime.now(UTC))
             offset += moved
 
 

@@ -117,7 +117,15 @@ class MailServer:
 
     def __exit__(self, *_error: object) -> None:
         loop = self._controller.loop
-        loop.call_soon_threadsafe(self._server.close)
+
+        async def finish() -> None:
+            self._server.close()
+            others = asyncio.all_tasks() - {asyncio.current_task()}
+            for task in others:
+                task.cancel()
+            await asyncio.gather(*others, return_exceptions=True)
+
+        asyncio.run_coroutine_threadsafe(finish(), loop).result(10)
         loop.call_soon_threadsafe(loop.stop)
         self._thread.join(10)
 

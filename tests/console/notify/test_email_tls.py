@@ -17,9 +17,7 @@ from far_side import MailServer
 from console.notify.contract import Message, State
 from console.notify.email import EmailChannel, SmtpSettings
 
-pytestmark = pytest.mark.skipif(
-    shutil.which("openssl") is None, reason="openssl, which makes the certificate, is missing"
-)
+pytestmark = pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl makes the certificate")
 
 MESSAGE = Message(
     key="0" * 32,
