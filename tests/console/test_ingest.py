@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 
 import pytest
@@ -11,7 +12,8 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 from records import EPOCH, PCAP, START_NS, STOP, record, send
-from sqlalchemy import func, select
+from sqlalchemy import event, func, select
+from sqlalchemy.exc import OperationalError
 
 from console.services import hooks, sensors
 from console.services.errors import InvalidError
@@ -366,3 +368,43 @@ def test_any_change_of_a_record_is_a_record_or_a_reason_never_a_fault(key, value
     except ValidationError as error:
         found, reason = None, explain(error)
     assert reason if found is None else json.dumps([found.fields, found.count, found.message], allow_nan=False)
+
+
+def test_many_at_a_time_who_send_the_same_are_counted_once(app, tree, db):
+    # four senders repeat overlapping batches at the same time, as a sensor does whose answers get lost
+    problems = [record(n, source_ip=f"10.0.0.{n % 7}", count=n) for n in range(1, 61)]
+
+    def sender(first: int) -> None:
+        client = app.test_client()
+        for start in (first, 0, first // 2):
+            for _attempt in range(200):
+                answer = send(client, tree.plant_key, problems[start : start + 30])
+                if answer.status_code == 200:
+                    break
+                assert answer.status_code in (429, 503), answer.text
+                assert int(answer.headers["Retry-After"]) >= 1
+            else:
+                pytest.fail("never taken")
+
+    with ThreadPoolExecutor(4) as pool:
+        for done in [pool.submit(sender, first) for first in (0, 10, 20, 30)]:
+            done.result()
+    assert db.scalar(select(func.sum(Finding.count))) == sum(range(1, 61))
+    assert db.scalar(select(func.count(FindingReceipt.id))) == 60
+    life = db.scalars(select(SensorEpoch)).one()
+    assert (life.received, life.highest, life.acknowledged) == (60, 60, 60)
+
+
+def test_what_could_not_be_committed_is_not_acknowledged(anonymous, store, tree, db):
+    def disk_full(_connection):
+        raise OperationalError("COMMIT", {}, Exception("database or disk is full"))
+
+    event.listen(store.engine, "commit", disk_full)
+    answer = send(anonymous, tree.plant_key, [record(1)])
+    event.remove(store.engine, "commit", disk_full)
+    assert answer.status_code == 503
+    assert "Retry-After" in answer.headers
+    assert "acknowledged" not in answer.json
+    assert db.scalar(select(func.count(Finding.id))) == 0
+    db.rollback()
+    assert send(anonymous, tree.plant_key, [record(1)]).json["acknowledged"] == 1
