@@ -126,15 +126,15 @@ def first_user(data: Path, env: dict[str, str]) -> list[str]:
     return [f"user      {made['login']}", f"password  {made['password']}   (made just now, shown this once)"]
 
 
-def sensor_key(data: Path, env: dict[str, str]) -> Path:
-    """The file with the sensor's key, which its owner alone may read; made at the first run."""
+def sensor_key(data: Path, env: dict[str, str]) -> str:
+    """The sensor's key, made at the first run and kept in a file that its owner alone may read."""
     path = data / "demo-sensor.key"
     if not path.exists():
-        key = fenghuo("console", "sensor-key", SENSOR, "--site", SITE, "--segment", SEGMENT, env=env).strip()
+        key = fenghuo("console", "sensor", SENSOR, "--site", SITE, "--segment", SEGMENT, env=env).strip()
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(descriptor, "w") as file:
             file.write(key + "\n")
-    return path
+    return path.read_text().strip()
 
 
 def sample_captures() -> list[str]:
@@ -158,10 +158,11 @@ def run(port: int, data: Path) -> None:
         children.append(console)
         wait_until_served(console, url)
         say("starting a sensor on the sample captures ...")
-        arguments = ["sensor", "run", "--console", url, "--key-file", str(key), "--spool", str(data / "demo-sensor")]
+        arguments = ["sensor", "run", "--console", url, "--spool", str(data / "demo-sensor")]
         for capture in sample_captures():
             arguments += ["--capture", capture]
-        sensor = Child("sensor", arguments, env, data / "sensor.log", aloud=True)
+        # The key goes by the environment: what stands on a command line, everybody on the machine can read.
+        sensor = Child("sensor", arguments, {**env, "FENGHUO_SENSOR_KEY": key}, data / "sensor.log", aloud=True)
         children.append(sensor)
         say("\n".join(["", f"Fenghuo   {url}", *account, "          Ctrl-C ends it; the data stay in var/", ""]))
         watch(console, sensor)
