@@ -149,7 +149,7 @@ def decode(batches: Iterable[FrameBatch]) -> tuple[int, int]:
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """Seconds of one round: by the clock, and of this process on its core, which others on the machine cannot stretch."""
+    """Seconds of one round: by the clock, and spent on the core, which other work on the machine cannot stretch."""
 
     wall: float
     cpu: float
