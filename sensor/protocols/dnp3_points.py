@@ -15,7 +15,8 @@ from sensor.protocols.dnp3_objects import ATTRIBUTES, OBJECTS, VARIATION_IS_LENG
 from sensor.protocols.dnp3_walk import ALL_POINTS, PREFIX_OCTETS, header, number, object_bits, object_end
 
 MAX_POINTS = 100  # points listed; `dnp3.point_count` is exact. A fragment of packed bits can hold 16,000
-MAX_OBJECTS = 2048  # object headers explained: a fragment of the usual 2048 octets has room for a third of that
+MAX_HEADERS = 2048  # object headers explained: a fragment of the usual 2048 octets has room for a third of that
+MAX_OBJECTS = 2048  # objects looked into, so that no command hides behind many points: one for each octet
 
 DOUBLE_BIT, BINARY_OUTPUT, CONTROL, ANALOG_OUTPUT, TIME, COMMON_TIME = 3, 10, 12, 41, 50, 51
 FILE, IIN, AUTHENTICATION = 70, 80, 120
@@ -57,6 +58,7 @@ class Points:
         self.lists: dict[str, list[Any]] = {}
         self.fields: dict[str, Any] = {}
         self.listed = 0
+        self.looked_into = 0
         self.common_time_ms: int | None = None
 
     def walk(self, at: int) -> dict[str, Any]:
@@ -64,7 +66,7 @@ class Points:
         end = len(self.octets)
         count_all = 0
         undecoded = 0
-        for _ in range(MAX_OBJECTS):
+        for _ in range(MAX_HEADERS):
             if end - at < 3:
                 break
             found = header(self.octets, at, end, self.function)
@@ -100,31 +102,36 @@ class Points:
         octets = int(PREFIX_OCTETS[prefix])
         for here in range(at, end - octets + 1, octets):
             if self.listed >= MAX_POINTS:
-                return
+                break
             self._point(group, variation, int(number(self.octets, here, octets)), "")
 
     def _objects(self, group: int, variation: int, prefix: int, first: int, count: int, at: int, end: int) -> None:
         bits = 8 if group == ATTRIBUTES or prefix >= 4 else int(object_bits(group, variation))
         if 0 < bits < 8 and prefix == 0:
-            for i, value in enumerate(_packed(self.octets[at:end].tobytes(), bits, min(count, MAX_POINTS))):
-                if self.listed < MAX_POINTS:
-                    self._bits(group, variation, first + i if first >= 0 else None, value)
+            most = MAX_OBJECTS if self._commands(group) else MAX_POINTS
+            for i, value in enumerate(_packed(self.octets[at:end].tobytes(), bits, min(count, most))):
+                self._bits(group, variation, first + i if first >= 0 else None, value)
             return
         octets = int(PREFIX_OCTETS[prefix])
         left = count
-        while left > 0 and self.listed < MAX_POINTS and (bits > 0 or octets > 0):
+        while left > 0 and self.looked_into < MAX_OBJECTS and (bits > 0 or octets > 0):
             stop = int(object_end(self.octets, at, end, group, variation, prefix))
             if stop > end:
                 return
             index = int(number(self.octets, at, octets)) if 1 <= prefix <= 3 else first + count - left
             raw = self.octets[at + octets : stop].tobytes()
+            self.looked_into += 1
             self._object(group, variation, index if first >= 0 or 1 <= prefix <= 3 else None, raw)
             at = stop
             left -= 1
 
+    def _commands(self, group: int) -> bool:
+        """Whether the packed points of a group are written and so move outputs."""
+        return group == BINARY_OUTPUT and self.function == WRITE
+
     def _bits(self, group: int, variation: int, index: int | None, value: int) -> None:
         """One point of a packed format."""
-        if group == BINARY_OUTPUT and self.function == WRITE:
+        if self._commands(group):
             self._add("dnp3.command", f"set {'a point' if index is None else f'point {index}'} to {value}")
         if group == DOUBLE_BIT:
             self._point(group, variation, index, shown.DOUBLE_BIT[value])
@@ -181,6 +188,8 @@ class Points:
                 self.fields.setdefault(field, values[name])
 
     def _point(self, group: int, variation: int, index: int | None, sentence: str) -> None:
+        if self.listed >= MAX_POINTS:
+            return
         where = f"g{group}v{variation}" if index is None else f"g{group}v{variation} point {index}"
         self._add("dnp3.points", f"{where}: {sentence}" if sentence else where)
         if index is not None:

@@ -202,6 +202,8 @@ def sentence(values: dict[str, Any], common_time_ms: int | None = None) -> str:
             continue
         if name.endswith("_ms"):
             parts.append(f"{name[:-3]} {value} ms")
+        elif name == "password":  # events travel further than the wire that it crossed
+            parts.append(f"password of {len(value)} octets, not shown")
         elif name == "created":
             parts.append(f"created {time_shown(value)}")
         else:

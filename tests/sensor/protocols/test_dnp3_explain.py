@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from sensor.decode.pdu import Kind
 from sensor.protocols import dnp3, dnp3_values
 from sensor.protocols.dnp3_objects import GROUPS, OBJECTS
-from sensor.protocols.dnp3_points import MAX_OBJECTS, MAX_POINTS
+from sensor.protocols.dnp3_points import MAX_HEADERS, MAX_OBJECTS, MAX_POINTS
 from sensor.schema import DNP3, FIELDS
 
 TIME = "7B806E877401"  # 2020-09-13T12:26:40.123Z
@@ -184,6 +184,23 @@ def test_the_list_of_points_is_capped_and_the_count_is_exact():
     assert named["dnp3.point_count"] == 255
 
 
+@pytest.mark.parametrize("before", ["0C03 01 0000 E703" + "FF" * 125, "2902 17 FF" + "010000 00" * 255])
+def test_no_command_hides_behind_many_points(before):
+    fields = explain(hexed("C0 05" + before + "0C01 17 01 07 81 01 64000000 64000000 00"))
+    assert fields["dnp3.command"][-1] == "trip point 7"
+    assert len(fields["dnp3.points"]) == MAX_POINTS
+
+
+def test_every_output_that_a_write_sets_is_a_command():
+    assert len(explain(hexed("C0 02 0A01 01 0000 E703") + bytes(125))["dnp3.command"]) == 1000
+
+
+def test_what_explaining_looks_into_is_bounded():
+    fields = explain(hexed("C0 05 2902 08 FFFF") + bytes(3 * 65535))
+    assert len(fields["dnp3.command"]) == MAX_OBJECTS
+    assert fields["dnp3.point_count"] == 65535
+
+
 def test_long_strings_are_cut():
     fields = explain(hexed("C0 1F 4608 5B 01 E803") + b"a" * 1000)
     assert fields["dnp3.file.name"] == "a" * 1000
@@ -193,8 +210,8 @@ def test_long_strings_are_cut():
 
 def test_a_flood_of_object_headers_is_capped_and_the_rest_is_counted():
     fields = explain(hexed("C0 01") + hexed("3C0206") * 20_000)
-    assert len(fields["dnp3.objects"]) == MAX_OBJECTS
-    assert fields["dnp3.undecoded"] == 3 * (20_000 - MAX_OBJECTS)
+    assert len(fields["dnp3.objects"]) == MAX_HEADERS
+    assert fields["dnp3.undecoded"] == 3 * (20_000 - MAX_HEADERS)
 
 
 @pytest.mark.parametrize(
@@ -314,6 +331,15 @@ def test_an_empty_message_is_not_mentioned():
     assert points("4606 5B 01 0900 12345678 03000080 00") == [
         "g70v6: handle 2018915346, block 3, last_block True, success"
     ]
+
+
+def test_a_password_on_the_wire_is_not_repeated_in_the_event():
+    fields = explain("C0 1D 4602 5B 01 1500 0C00 0400 1000 0500 00000000 75736572 73776F7264")
+    assert fields["event.action"] == "authenticate"
+    assert "user user" in fields["dnp3.points"][0]
+    assert "password of 5 octets, not shown" in fields["dnp3.points"][0]
+    assert "73776f7264" not in json.dumps(fields)
+    assert "sword, " not in json.dumps(fields)
 
 
 def test_a_file_object_that_is_too_short_says_so():
