@@ -15,6 +15,7 @@ from console.services import publishing, receipts
 from console.services.actor import Actor, Role, load, scoped
 from console.services.errors import ConflictError, InvalidError, NotFoundError
 from console.services.offers import Offer, offers
+from console.services.peers import active_peers
 from console.sharing.document import Colour, Notice
 from console.sharing.patterns import Match
 from console.sharing.stix import indicator_id, report_id
@@ -162,10 +163,9 @@ def audience(session: Session, actor: Actor, bulletin_id: int) -> Audience:
     bulletin = load_own(session, actor, bulletin_id)
     named = [name for entry in bulletin.recipients if (name := recipient_name(entry))]
     peer_ids = {entry.peer_id for entry in bulletin.recipients}
-    others = session.scalars(scoped(actor, Peer).where(Peer.revoked_at.is_(None)).order_by(Peer.name))
     also = [
         peer.name
-        for peer in others
+        for peer in active_peers(session, actor)
         if peer.id not in peer_ids and decide(Tlp.of(bulletin.tlp), Relation(peer.relation), Held.AS_SOURCE).allowed
     ]
     return Audience(tuple(named), tuple(also))
@@ -252,8 +252,7 @@ def possible_recipients(session: Session, actor: Actor) -> tuple[Sequence[Organi
         .where(Organisation.path.startswith(f"/{root}/"), Organisation.id != actor.organisation_id)
         .order_by(Organisation.path)
     )
-    peers = scoped(actor, Peer).where(Peer.revoked_at.is_(None)).order_by(Peer.name)
-    return session.scalars(tree).all(), session.scalars(peers).all()
+    return session.scalars(tree).all(), active_peers(session, actor)
 
 
 def _write(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -27,37 +27,37 @@ from console.store.models import (
     Bulletin,
     BulletinRecipient,
     BulletinReference,
-    Collection,
     Indicator,
     SharedObject,
     Subscription,
 )
 
-_BATCH = 500  # identifiers in one query
 
-
-def take_in(session: Session, subscription: Subscription, objects: Iterable[Any], now: datetime) -> Counter[str]:
+def take_in(
+    session: Session,
+    subscription: Subscription,
+    objects: Sequence[Any],
+    now: datetime,
+    definitions: Sequence[Mapping[str, Any]] = (),
+) -> Counter[str]:
     """Store objects that a subscription brought. Gives counts by outcome: "added", "known", "unknown type", ...
 
-    Never raises for what the objects are.
+    definitions: marking definitions that came with them and are stored with others. Never raises for what the objects
+    are.
     """
     shared = collection.ensure(session, subscription.organisation_id, now)
-    objects = list(objects)
-    sorted_out = sort_out(objects, _definitions(session, subscription, objects))
+    sorted_out = sort_out(objects, [*definitions, *_definitions(session, subscription, objects)])
     new = [_new(received, subscription) for received in sorted_out.objects]
     outcomes = collection.add(session, shared, new, now)
     counts: Counter[str] = Counter(outcome.value for outcome in outcomes)
     counts.update({f"rejected: {reason}": n for reason, n in sorted_out.rejected.items()})
     if sorted_out.unknown:
         counts["unknown type"] = sorted_out.unknown
-    added = [
-        received
-        for received, outcome in zip(sorted_out.objects, outcomes, strict=True)
-        if outcome is Outcome.ADDED and _is_newest(session, shared, received)
-    ]
-    for received in added:
-        if received.stix_type == "indicator":
-            _store_indicator(session, subscription, received, now)
+    fresh = [item for item, outcome in zip(sorted_out.objects, outcomes, strict=True) if outcome is Outcome.ADDED]
+    newest = collection.newest_versions(session, shared, {item.stix_id for item in fresh})
+    # An older version that comes late is kept, and changes nothing.
+    added = [item for item in fresh if item.version is None or newest[item.stix_id] == time_text(item.version)]
+    _store_indicators(session, subscription, [item for item in added if item.stix_type == "indicator"], now)
     touched: dict[int, Bulletin] = {}
     for received in added:
         if received.stix_type == "report" and (bulletin := _store_report(session, subscription, received, now, counts)):
@@ -120,7 +120,7 @@ def _definitions(session: Session, subscription: Subscription, objects: Sequence
         if isinstance(ref, str) and len(ref) <= 300
     ]
     found: list[dict[str, Any]] = []
-    for some in _batches(sorted(set(listed))):
+    for some in collection.batched(sorted(set(listed))):
         rows = session.scalars(
             select(SharedObject.body).where(
                 SharedObject.organisation_id == subscription.organisation_id,
@@ -132,27 +132,28 @@ def _definitions(session: Session, subscription: Subscription, objects: Sequence
     return found
 
 
-def _is_newest(session: Session, shared: Collection, received: ReceivedObject) -> bool:
-    if received.version is None:
-        return True
-    later = select(SharedObject.id).where(
-        SharedObject.collection_id == shared.id,
-        SharedObject.stix_id == received.stix_id,
-        SharedObject.version > time_text(received.version),
-    )
-    return session.scalar(later.limit(1)) is None
+def _store_indicators(
+    session: Session, subscription: Subscription, added: Sequence[ReceivedObject], now: datetime
+) -> None:
+    """New versions of indicators take the place of what older ones said."""
+    for some in collection.batched([received.stix_id for received in added]):
+        session.execute(
+            delete(Indicator)
+            .where(
+                Indicator.organisation_id == subscription.organisation_id,
+                Indicator.subscription_id == subscription.id,
+                Indicator.stix_id.in_(some),
+            )
+            .execution_options(synchronize_session=False)  # none of them is in the session yet
+        )
+    newest = {received.stix_id: received for received in added}
+    for received in newest.values():
+        _store_indicator(session, subscription, received, now)
 
 
 def _store_indicator(session: Session, subscription: Subscription, received: ReceivedObject, now: datetime) -> None:
-    """One row for each match, or one that says why sensors cannot use it. Replaces what an older version said."""
+    """One row for each match, or one that says why sensors cannot use it."""
     read = read_indicator(received.data)
-    session.execute(
-        delete(Indicator).where(
-            Indicator.organisation_id == subscription.organisation_id,
-            Indicator.subscription_id == subscription.id,
-            Indicator.stix_id == received.stix_id,
-        )
-    )
     common: dict[str, Any] = {
         "organisation_id": subscription.organisation_id,
         "subscription_id": subscription.id,
@@ -242,7 +243,7 @@ def _new_bulletin(session: Session, subscription: Subscription, received: Receiv
 def _referring(session: Session, subscription: Subscription, stix_ids: Sequence[str]) -> list[Bulletin]:
     """Bulletins of this subscription whose reports refer to these objects."""
     found: list[Bulletin] = []
-    for some in _batches(stix_ids):
+    for some in collection.batched(stix_ids):
         rows = session.scalars(
             select(Bulletin)
             .outerjoin(BulletinReference, BulletinReference.bulletin_id == Bulletin.id)
@@ -288,7 +289,3 @@ def _assemble(session: Session, bulletin: Bulletin, subscription: Subscription) 
     )
     for row in rows:
         row.bulletin_id = bulletin.id
-
-
-def _batches(stix_ids: Sequence[str]) -> Iterable[Sequence[str]]:
-    return (stix_ids[at : at + _BATCH] for at in range(0, len(stix_ids), _BATCH))

@@ -14,12 +14,14 @@ from console.services import received
 from console.services.actor import Actor, Clock, Role, load, scoped
 from console.services.errors import ConflictError, InvalidError
 from console.sharing.hostile import time_text, timestamp
+from console.sharing.stix_import import marking_definitions
 from console.sharing.taxii_client import Budget, Fetched, PullError, TaxiiClient, parse_url
 from console.store.engine import Store
 from console.store.models import Subscription
 
 MIN_INTERVAL_S, MAX_INTERVAL_S = 10, 86_400
 _GRACE = timedelta(seconds=30)  # a pull that outlived its budget by this is dead, and another may begin
+_AT_ONCE = 50  # objects in one transaction
 _FUTURE = timedelta(minutes=5)  # how far another console's clock may be ahead of ours
 
 
@@ -175,15 +177,20 @@ def _claim(store: Store, subscription_id: int, now: datetime, budget: Budget) ->
 
 
 def _store_page(store: Store, subscription_id: int, page: Fetched, report: PullReport, now: datetime) -> None:
-    with store.transaction() as session:
-        row = session.get_one(Subscription, subscription_id)
-        counts = received.take_in(session, row, page.objects, now)
-        report.counts.update(counts)
-        report.pages += 1
-        row.totals = dict(Counter(row.totals) + counts)
-        if page.date_added_last:
+    """In small transactions, for sensors wait while one is open; the place is noted when the whole page is in."""
+    definitions = marking_definitions(page.objects)
+    for at in range(0, len(page.objects), _AT_ONCE):
+        with store.transaction() as session:
+            row = session.get_one(Subscription, subscription_id)
+            counts = received.take_in(session, row, page.objects[at : at + _AT_ONCE], now, definitions)
+            report.counts.update(counts)
+            row.totals = dict(Counter(row.totals) + counts)
+    report.pages += 1
+    if page.date_added_last:
+        with store.transaction() as session:
             # A date in the future would make us miss all that is added until then.
-            row.added_after = time_text(min(timestamp(page.date_added_last), now + _FUTURE))
+            reached = min(timestamp(page.date_added_last), now + _FUTURE)
+            session.get_one(Subscription, subscription_id).added_after = time_text(reached)
 
 
 def _release(store: Store, subscription_id: int, report: PullReport, now: datetime) -> None:

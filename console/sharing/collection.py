@@ -6,19 +6,20 @@ commits. Whoever adds takes the collection's row first and so holds off other wr
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 from uuid import uuid4
 
-from sqlalchemy import select, update
+from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
 from console.sharing.hostile import time_text
 from console.sharing.tlp import Held, Tlp
 from console.store.models import Collection, SharedObject
 
+_BATCH = 500  # identifiers in one query
 _TICK = timedelta(microseconds=1)  # the finest step of a TAXII timestamp (TAXII 2.1, 2)
 
 
@@ -76,14 +77,42 @@ def add(session: Session, collection: Collection, new: Iterable[NewObject], now:
         update(Collection).where(Collection.id == collection.id).values(last_sequence=Collection.last_sequence)
     )
     session.refresh(collection)
-    outcomes = [_add_one(session, collection, item, now) for item in new]
+    new = list(new)
+    there = _by_id(session, collection, {item.stix_id for item in new})
+    outcomes = [_add_one(session, collection, item, there.setdefault(item.stix_id, []), now) for item in new]
     session.flush()
     return outcomes
 
 
-def _add_one(session: Session, collection: Collection, item: NewObject, now: datetime) -> Outcome:
-    mine = select(SharedObject).where(SharedObject.collection_id == collection.id, SharedObject.stix_id == item.stix_id)
-    before = list(session.scalars(mine.order_by(SharedObject.sequence)))
+def _by_id(session: Session, collection: Collection, wanted: set[str]) -> dict[str, list[SharedObject]]:
+    """Versions that are there, in the order of their adding, by STIX identifier."""
+    found: dict[str, list[SharedObject]] = {}
+    for some in batched(sorted(wanted)):
+        mine = select(SharedObject).where(SharedObject.collection_id == collection.id, SharedObject.stix_id.in_(some))
+        for row in session.scalars(mine.order_by(SharedObject.sequence)):
+            found.setdefault(row.stix_id, []).append(row)
+    return found
+
+
+def batched(stix_ids: Sequence[str]) -> Iterator[Sequence[str]]:
+    """Identifiers in groups that fit into one query."""
+    return (stix_ids[at : at + _BATCH] for at in range(0, len(stix_ids), _BATCH))
+
+
+def newest_versions(session: Session, collection: Collection, wanted: set[str]) -> dict[str, str]:
+    """By STIX identifier the greatest version that is there."""
+    found: dict[str, str] = {}
+    for some in batched(sorted(wanted)):
+        query = select(SharedObject.stix_id, func.max(SharedObject.version)).where(
+            SharedObject.collection_id == collection.id, SharedObject.stix_id.in_(some)
+        )
+        found |= dict(session.execute(query.group_by(SharedObject.stix_id)).tuples().all())
+    return found
+
+
+def _add_one(
+    session: Session, collection: Collection, item: NewObject, before: list[SharedObject], now: datetime
+) -> Outcome:
     if item.version is None and before:
         return Outcome.KNOWN if any(old.body == item.body for old in before) else Outcome.CONFLICTING
     version = time_text(item.version) if item.version is not None else None
@@ -95,23 +124,22 @@ def _add_one(session: Session, collection: Collection, item: NewObject, now: dat
     added = now if collection.last_added is None else max(now, collection.last_added + _TICK)
     collection.last_sequence += 1
     collection.last_added = added
-    session.add(
-        SharedObject(
-            organisation_id=collection.organisation_id,
-            collection_id=collection.id,
-            sequence=collection.last_sequence,
-            date_added=added,
-            stix_id=item.stix_id,
-            stix_type=item.stix_type,
-            version=version or time_text(added),
-            spec_version=item.spec_version,
-            tlp=int(item.tlp),
-            held=item.held.value,
-            bulletin_id=item.bulletin_id,
-            subscription_id=item.subscription_id,
-            about=item.about,
-            body=item.body,
-        )
+    row = SharedObject(
+        organisation_id=collection.organisation_id,
+        collection_id=collection.id,
+        sequence=collection.last_sequence,
+        date_added=added,
+        stix_id=item.stix_id,
+        stix_type=item.stix_type,
+        version=version or time_text(added),
+        spec_version=item.spec_version,
+        tlp=int(item.tlp),
+        held=item.held.value,
+        bulletin_id=item.bulletin_id,
+        subscription_id=item.subscription_id,
+        about=item.about,
+        body=item.body,
     )
-    session.flush()
+    session.add(row)
+    before.append(row)
     return Outcome.ADDED

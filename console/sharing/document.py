@@ -29,22 +29,9 @@ class Colour(StrEnum):
         return {"red": "I", "orange": "II", "yellow": "III", "blue": "IV"}[self.value]
 
     @property
-    def word(self) -> Text:
-        """What the grade is called (特别重大, 重大, 较大, 一般)."""
-        return _GRADE_WORDS[self]
-
-    @property
     def shape(self) -> str:
         """A sign that tells the colours apart without colour."""
         return {"red": "◆", "orange": "▲", "yellow": "■", "blue": "●"}[self.value]
-
-
-_GRADE_WORDS = {
-    Colour.RED: Text("特别重大", "extremely serious"),
-    Colour.ORANGE: Text("重大", "serious"),
-    Colour.YELLOW: Text("较大", "major"),
-    Colour.BLUE: Text("一般", "ordinary"),
-}
 
 
 class Notice(StrEnum):

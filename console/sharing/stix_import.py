@@ -65,16 +65,18 @@ class SortedOut:
     unknown: int = 0
 
 
+def marking_definitions(objects: Iterable[Any]) -> list[dict[str, Any]]:
+    """Those of the objects that define a marking."""
+    return [thing for thing in objects if isinstance(thing, dict) and thing.get("type") == "marking-definition"]
+
+
 def sort_out(objects: Iterable[Any], definitions: Iterable[Mapping[str, Any]] = ()) -> SortedOut:
     """Take in what keeps the rules. definitions: marking definitions that came earlier. Never raises."""
     objects = list(objects)
     claims = {
         definition["id"]: claimed(dict(definition))
-        for definition in (*definitions, *objects)
-        if isinstance(definition, dict)
-        and definition.get("type") == "marking-definition"
-        and isinstance(definition.get("id"), str)
-        and definition["id"] not in _OURS
+        for definition in (*definitions, *marking_definitions(objects))
+        if isinstance(definition.get("id"), str) and definition["id"] not in _OURS
     }
     sorted_out = SortedOut()
     for thing in objects:

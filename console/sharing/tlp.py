@@ -21,7 +21,6 @@ How the text of TLP 2.0 is read here, sentence by sentence:
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum, IntEnum, StrEnum
 from typing import Any
@@ -56,7 +55,7 @@ class Tlp(IntEnum):
 
 
 class Relation(StrEnum):
-    """What the requester is to the organisation that holds the object; `relation_of` finds it."""
+    """What the requester is to the organisation that holds the object; of several, the one that lets it have most."""
 
     OWN = "own"
     NAMED = "named"  # a recipient whom the source named (for RED: a person of it who counts as named)
@@ -184,29 +183,3 @@ def marking_of(stix_object: dict[str, Any], claims: dict[str, Tlp | None]) -> Tl
     if known:
         return max(known + tightened)
     return max([UNMARKED, *tightened])
-
-
-def relation_of(
-    holder: int,
-    requester: int | None,
-    *,
-    ancestors: Iterable[int],
-    descendants: Iterable[int],
-    named: bool,
-    registered: bool,
-) -> Relation:
-    """The relation of a requester to a holder: the closest one that applies.
-
-    holder, requester: organisation ids of this console, requester None for a peer console or a stranger.
-    ancestors, descendants: ids above and below the holder. named: the source named the requester.
-    registered: it is a peer or an organisation of this console's tree.
-    """
-    if requester == holder and not named:
-        return Relation.OWN
-    if named:
-        return Relation.NAMED
-    if requester is not None and requester in set(ancestors):
-        return Relation.ANCESTOR
-    if requester is not None and requester in set(descendants):
-        return Relation.DESCENDANT
-    return Relation.COMMUNITY if registered else Relation.ANONYMOUS

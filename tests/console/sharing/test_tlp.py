@@ -21,7 +21,6 @@ from console.sharing.tlp import (
     decide,
     definition,
     marking_of,
-    relation_of,
 )
 
 COLUMNS = (
@@ -147,14 +146,3 @@ JSON = LEAF | st.dictionaries(
 @given(st.fixed_dictionaries({}, optional={"extensions": JSON, "definition": JSON, "name": JSON}))
 def test_what_a_definition_claims_is_a_label_or_nothing(stix):
     assert claimed(stix) in (None, *Tlp)
-
-
-def test_relations_are_found_in_the_tree():
-    tree = {"ancestors": [1], "descendants": [5, 6]}
-    assert relation_of(3, 3, **tree, named=False, registered=True) is Relation.OWN
-    assert relation_of(3, 3, **tree, named=True, registered=True) is Relation.NAMED
-    assert relation_of(3, 1, **tree, named=False, registered=True) is Relation.ANCESTOR
-    assert relation_of(3, 6, **tree, named=False, registered=True) is Relation.DESCENDANT
-    assert relation_of(3, 9, **tree, named=False, registered=True) is Relation.COMMUNITY
-    assert relation_of(3, None, **tree, named=False, registered=True) is Relation.COMMUNITY
-    assert relation_of(3, None, **tree, named=False, registered=False) is Relation.ANONYMOUS
