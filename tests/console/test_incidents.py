@@ -13,7 +13,7 @@ from sqlalchemy.exc import DBAPIError
 from console.services import incidents
 from console.services.errors import ConflictError, ForbiddenError, InvalidError, NotFoundError
 from console.store.engine import Store
-from console.store.models import Finding, Incident, IncidentEntry, Notification
+from console.store.models import Finding, Incident, IncidentEntry, Notification, Sensor
 from detectors.finding import Severity
 
 
@@ -158,6 +158,14 @@ def test_further_findings_about_the_same_device_join_it(client: Any, tree: Any, 
     assert incident.severity == 5, "the severity follows the gravest"
     kinds = [entry.kind for entry in stored(store, IncidentEntry)]
     assert kinds == ["opened", "nobody to tell", "finding added", "severity raised"]
+
+
+def test_a_drills_findings_open_an_incident_of_their_own(client: Any, tree: Any, store: Store) -> None:
+    send(client, tree.plant_key, [record(1)])
+    with store.transaction() as session:
+        session.get_one(Sensor, tree.plant_sensor_id).drill = True
+    send(client, tree.plant_key, [record(2, rule_id="exercise")])
+    assert [incident.drill for incident in stored(store, Incident)] == [False, True]
 
 
 def test_a_graver_finding_never_joins_an_acknowledged_incident_in_silence(client: Any, tree: Any, store: Store) -> None:

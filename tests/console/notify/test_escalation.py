@@ -97,6 +97,34 @@ def test_a_message_that_still_waits_is_withdrawn_by_the_acknowledgement(
         assert len(call.history) == 1
 
 
+def test_whoever_was_never_called_gets_no_all_clear(
+    dispatcher: Dispatcher, store: Store, mail_server: MailServer, tree: Any, clock: Any, incident_id: int
+) -> None:
+    with store.transaction() as session:
+        incidents.acknowledge(session, tree.plant_analyst, incident_id, clock())
+    run(dispatcher)
+    assert mail_server.box.deliveries == []
+
+
+def test_a_call_that_fails_while_somebody_acknowledges_is_not_tried_again(
+    dispatcher: Dispatcher, store: Store, mail_server: MailServer, tree: Any, clock: Any, incident_id: int
+) -> None:
+    def acknowledge_meanwhile(_recipient: str, _key: str) -> str:
+        with store.transaction() as session:
+            incidents.acknowledge(session, tree.plant_analyst, incident_id, clock())
+        return "451 4.3.0 try again"
+
+    mail_server.box.chooser = acknowledge_meanwhile
+    assert dispatcher.tick()
+    dispatcher.settle()
+    mail_server.box.chooser = None
+    clock.advance(hours=1)
+    run(dispatcher)
+    with store.reader() as session:
+        call = session.scalars(select(Notification).where(Notification.kind == "incident")).one()
+        assert (call.state, len(call.history)) == ("expired", 1)
+
+
 def test_a_contact_who_can_never_be_reached_is_not_waited_for(
     dispatcher: Dispatcher, mail_server: MailServer, incident_id: int
 ) -> None:
