@@ -116,7 +116,7 @@ def note(session: Session, actor: Actor, bulletin_id: int, now: datetime, channe
         decision=decision,
         bulletin_id=bulletin.id,
     )
-    who = f"organisation:{actor.organisation_id}"
+    who = f"organisation:{actor.organisation_id}/user:{actor.user_id}"
     releases.record(session, [answer], requester=who, name=actor.name, channel=channel, now=now)
     if decision.allowed and entry is not None:
         receipts.reach(session, entry, receipts.Rung.OPENED, now, actor.name)

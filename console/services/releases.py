@@ -30,7 +30,7 @@ class Answer:
 def record(
     session: Session, answers: Sequence[Answer], *, requester: str, name: str, channel: str, now: datetime
 ) -> None:
-    """Write down what was decided. requester: "organisation:<id>" or "peer:<id>"; channel: as Release has it."""
+    """Write down what was decided. requester and channel: as Release has them."""
     asked = {answer.stix_id for answer in answers}
     query = select(Release).where(
         Release.requester == requester, Release.channel == channel, Release.stix_id.in_(asked)

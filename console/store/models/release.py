@@ -16,8 +16,9 @@ class Release(OrgOwned):
     A peer asks every few minutes about thousands of objects: one row with first and last time says the same as a row
     for each request, and cannot be used to fill the disk.
 
-    organisation_id: who holds the object. stix_id, version, tlp: of the object. requester: "organisation:<id>" or
-    "peer:<id>". relation, reason: of console.sharing.tlp. channel: "page", "export" or "taxii".
+    organisation_id: who holds the object. stix_id, version, tlp: of the object.
+    requester: "organisation:<id>/user:<id>" or "peer:<id>". relation, reason: of console.sharing.tlp.
+    channel: "page", "export" or "taxii".
     """
 
     __tablename__ = "release_log"
