@@ -26,6 +26,7 @@ FENGHUO = ROOT / ".venv" / "bin" / "fenghuo"
 HOST = "127.0.0.1"
 ORGANISATION = "演示工厂 Demo plant"
 SENSOR, SITE, SEGMENT = "demo-sensor", "演示工厂 Demo plant", "样例抓包 Sample captures"
+SENSOR_KEY = "demo-sensor.key"
 STARTS_WITHIN_S = 120.0
 ENDS_WITHIN_S = 15.0
 
@@ -120,15 +121,18 @@ def wait_until_served(console: Child, url: str) -> None:
 
 def first_user(data: Path, env: dict[str, str]) -> list[str]:
     """Lines about the first user: with a password when the console is new, otherwise how to get a new one."""
-    if (data / "console.db").exists():
+    if (data / SENSOR_KEY).exists():  # the last thing that a first run makes
         return ["user      as before; a new password: .venv/bin/fenghuo console user --reset admin"]
-    made = json.loads(fenghuo("console", "init", "--organisation", ORGANISATION, "--json", env=env))
+    if (data / "console.db").exists():  # a first run that was interrupted: begin where it stopped
+        made = json.loads(fenghuo("console", "user", "--reset", "admin", "--json", env=env))
+    else:
+        made = json.loads(fenghuo("console", "init", "--organisation", ORGANISATION, "--json", env=env))
     return [f"user      {made['login']}", f"password  {made['password']}   (made just now, shown this once)"]
 
 
 def sensor_key(data: Path, env: dict[str, str]) -> str:
     """The sensor's key, made at the first run and kept in a file that its owner alone may read."""
-    path = data / "demo-sensor.key"
+    path = data / SENSOR_KEY
     if not path.exists():
         key = fenghuo("console", "sensor", SENSOR, "--site", SITE, "--segment", SEGMENT, env=env).strip()
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
