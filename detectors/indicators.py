@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from detectors import knowledge
-from detectors.contract import Fresh, Labels, Scene, station_of
+from detectors.contract import Fresh, Labels, Scene, alike, station_of
 from detectors.finding import Finding
 from detectors.matching import Match, parse
 from detectors.operations import Classifier
@@ -232,10 +232,10 @@ class Indicators:
 
     def _count(self, batch: EventBatch, hit: Any, hits: list[list[Problem]], scene: Scene) -> None:
         rows = np.flatnonzero(hit >= 0)
-        for number in np.unique(hit[rows]).tolist():
-            mine = rows[hit[rows] == number]
+        for same in alike([hit[rows]]):
+            mine = rows[same]
             times = batch.columns.ts_ns[mine]
-            for problem in hits[number]:
+            for problem in hits[int(hit[mine[0]])]:
                 problem.add(len(mine), int(times.min()), int(times.max()))
                 scene.show(problem.exhibit, batch, mine.tolist())
 

@@ -24,6 +24,12 @@ FUNCTION_FIELDS = {
 
 USERDATA_GROUP = "s7comm.userdata.group"  # high octet of the subfunction column where there is no function code
 
+# What protocol, codes and station of a behaviour say, so that no two behaviours with the same ones differ in it.
+COLUMN_FIELDS = frozenset({
+    *FUNCTION_FIELDS.values(), USERDATA_GROUP, "s7comm.userdata.subfunction", "modbus.subfunction_code",
+    "modbus.unit_id", "dnp3.link.source", "dnp3.link.destination",
+})  # fmt: skip
+
 Value = int | str
 
 

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from detectors import knowledge
-from detectors.contract import Fresh, Labels, Scene, station_of
+from detectors.contract import Fresh, Labels, Scene, alike, station_of
 from detectors.finding import Finding, Severity, Text
 from detectors.problem import Problem
 from detectors.roles import Roles, said
@@ -64,8 +64,9 @@ class NewWriter:
         columns = batch.columns
         writer = self._writer_of[columns.behaviour]
         rows = np.flatnonzero(writer >= 0)
-        for number in np.unique(writer[rows]).tolist():
-            it, mine = self._writers[number], rows[writer[rows] == number]
+        for same in alike([writer[rows]]):
+            mine = rows[same]
+            it = self._writers[int(writer[mine[0]])]
             times = columns.ts_ns[mine]
             first = int(times.min())
             it.first_ns = first if it.first_ns is None else min(it.first_ns, first)
@@ -90,29 +91,36 @@ class NewWriter:
         table = view.behaviours.table
         new = self._fresh.rows(table)
         self._writer_of.grow(len(table))
-        for row, verb in self._roles.commands(view, new):
-            b = table[row]
+        for rows, verb in self._roles.commands(view, new):
+            b = table[rows]
             # A DNP3 master is known by its link address too: another one from the same host is another master.
-            asker = int(b.station) >> 16 if b.protocol == Protocol.DNP3 else -1
-            key = (int(b.client), int(b.server), int(b.protocol), asker)
-            if key not in self._index and len(self._index) >= MAX_WRITERS:
-                key = (-1, -1, int(b.protocol), -1)
-            if key not in self._index:
-                fields = view.behaviours.describe(row) if key[0] >= 0 else {}
-                self._index[key] = len(self._writers)
-                problem = Problem(
-                    self._rules["writer.new"],
-                    scene.exhibit(),
-                    protocol=Protocol(int(b.protocol)).name.lower(),
-                    source_ip=fields.get("source.ip", ""),
-                    destination_ip=fields.get("destination.ip", ""),
-                    destination_port=fields.get("destination.port"),
-                    station=station_of(int(b.protocol), int(b.station)) if asker >= 0 else None,
-                )
-                self._writers.append(_Writer(key[0], key[1], problem))
-            number = self._index[key]
-            self._writer_of.values[row] = number
-            self._writers[number].verbs[verb] = None
+            asker = np.where(b["protocol"] == Protocol.DNP3, b["station"] >> 16, -1)
+            for same in alike([b["client"], b["server"], b["protocol"], asker]):
+                number = self._writer(scene, int(rows[same[0]]), int(asker[same[0]]))
+                self._writer_of.values[rows[same]] = number
+                self._writers[number].verbs[verb] = None
+
+    def _writer(self, scene: Scene, row: int, asker: int) -> int:
+        """Number of the writer that a behaviour belongs to."""
+        view = scene.view
+        b = view.behaviours.table[row]
+        key = (int(b.client), int(b.server), int(b.protocol), asker)
+        if key not in self._index and len(self._index) >= MAX_WRITERS:
+            key = (-1, -1, int(b.protocol), -1)
+        if key not in self._index:
+            fields = view.behaviours.describe(row) if key[0] >= 0 else {}
+            self._index[key] = len(self._writers)
+            problem = Problem(
+                self._rules["writer.new"],
+                scene.exhibit(),
+                protocol=Protocol(int(b.protocol)).name.lower(),
+                source_ip=fields.get("source.ip", ""),
+                destination_ip=fields.get("destination.ip", ""),
+                destination_port=fields.get("destination.port"),
+                station=station_of(int(b.protocol), int(b.station)) if asker >= 0 else None,
+            )
+            self._writers.append(_Writer(key[0], key[1], problem))
+        return self._index[key]
 
     def _say(self, scene: Scene, learn_ns: int, *, final: bool) -> Iterator[Finding]:
         for it in self._writers:

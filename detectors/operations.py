@@ -14,9 +14,10 @@ import numpy as np
 import numpy.typing as npt
 
 from detectors import knowledge
-from detectors.contract import Fresh, Labels, Scene, station_of
+from detectors.contract import Fresh, Labels, Scene, alike, station_of
 from detectors.finding import Finding, Severity, Text
 from detectors.knowledge import NOTHING, Aggravation, Operation
+from detectors.matching import COLUMN_FIELDS
 from detectors.problem import Problem
 from detectors.wording import fill, names
 from sensor.decode.pdu import Outcome, Protocol
@@ -24,6 +25,7 @@ from sensor.events import EventBatch
 
 MAX_PROBLEMS = 4096  # pairs of addresses counted apart; a flood beyond is counted as one problem for each operation
 MAX_DISTINCT = 64  # values of one field remembered to be named in the text
+MOST_SHOWN = 200  # events looked at to fill an exhibit: several may stand in one frame
 PATIENCE_NS = 10**9  # how long the answer may take before we speak without it
 _ASKED, _ANSWERED, _REFUSED, _UNANSWERED = range(4)  # columns of the totals
 _ROLE = {Outcome.ASKED: _ASKED, Outcome.UNSOLICITED: _ASKED, Outcome.ANSWERED: _ANSWERED, Outcome.REFUSED: _REFUSED,
@@ -51,6 +53,14 @@ class Classifier:
                 )
             )
         return self._candidates[key]
+
+    def shallow(self, protocol: int, function: int, subfunction: int) -> bool:
+        """Whether codes and station alone decide which operation it is."""
+        return all(
+            match.exact.keys() <= COLUMN_FIELDS
+            for operation in self.candidates(protocol, function, subfunction)
+            for match in (*operation.matches, *operation.from_device)
+        )
 
     def classify(self, behaviour: Any, fields: Mapping[str, Any]) -> tuple[Operation, bool] | None:
         """(operation, whether the device itself sends this request), None where nothing is known about it.
@@ -106,6 +116,7 @@ class Operations:
         self._groups: list[_Group] = []
         self._index: dict[tuple[object, ...], int] = {}
         self._by_exchange: dict[tuple[int, ...], int] = {}
+        self._described: dict[tuple[int, ...], int] = {}  # behaviours of a kind whose values were looked at
         self._group_of, self._role_of = Labels(), Labels()  # by behaviour
 
     def observe(self, batch: EventBatch, scene: Scene) -> Iterable[Finding]:
@@ -135,8 +146,7 @@ class Operations:
         for value, role in _ROLE.items():
             self._role_of.values[new[outcome == value]] = role
         asks = self._role_of[new] == _ASKED
-        for row in self._interesting(table, new[asks]):
-            self._group_of.values[row] = self._group(scene, int(row))
+        self._classify(scene, new[asks])
         answers = new[~asks]
         asked = table["asked"][answers]
         known = asked >= 0
@@ -144,12 +154,24 @@ class Operations:
         for row in answers[~known].tolist():  # a broadcast or a request that the capture missed: same exchange
             self._group_of.values[row] = self._by_exchange.get(_exchange(table[row]), -1)
 
-    def _interesting(self, table: npt.NDArray[np.void], rows: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-        """Those of `rows` whose function code has operations."""
-        codes = np.stack([table[name][rows].astype(np.int64) for name in ("protocol", "function", "subfunction")])
-        distinct, which = np.unique(codes, axis=1, return_inverse=True)
-        wanted = np.array([bool(self._classifier.candidates(*code)) for code in distinct.T.tolist()], np.bool_)
-        return rows[wanted[which]] if len(rows) else rows
+    def _classify(self, scene: Scene, rows: npt.NDArray[np.int64]) -> None:
+        """Give requests their group. Where columns alone decide, some of a kind are described, the rest follow."""
+        b = scene.view.behaviours.table[rows]
+        names = ("protocol", "function", "subfunction", "client", "server", "station")
+        for same in alike([b[name] for name in names]):
+            key = tuple(int(b[name][same[0]]) for name in names)
+            candidates = self._classifier.candidates(*key[:3])
+            if not candidates:
+                continue
+            mine = rows[same]
+            described = len(mine)
+            if self._classifier.shallow(*key[:3]):
+                described = min(described, MAX_DISTINCT - self._described.get(key, 0))
+                self._described[key] = self._described.get(key, 0) + described
+            for row in mine[:described].tolist():
+                self._group_of.values[row] = self._group(scene, row)
+            if described < len(mine):
+                self._group_of.values[mine[described:]] = self._by_exchange.get(_exchange(b[same[0]]), -1)
 
     def _group(self, scene: Scene, row: int) -> int:
         """Number of the group of a request behaviour, -1 where nothing is known about it."""
@@ -207,15 +229,15 @@ class Operations:
         np.minimum.at(first, group[requests], times)
         np.maximum.at(last, group[requests], times)
         counts = np.bincount(group[requests], minlength=size)
-        for number in np.unique(group).tolist():
+        for same in alike([group]):
+            number = int(group[same[0]])
             it = self._groups[number]
             if counts[number]:
                 if not it.problem.open:
                     it.since_ns = int(first[number])
                 it.problem.add(int(counts[number]), int(first[number]), int(last[number]))
             if not it.problem.exhibit.full:
-                mine = rows[np.flatnonzero(group == number)[:200]]
-                scene.show(it.problem.exhibit, batch, mine.tolist())
+                scene.show(it.problem.exhibit, batch, rows[same[:MOST_SHOWN]].tolist())
 
     def _say(self, scene: Scene, *, final: bool) -> Iterator[Finding]:
         due = [
@@ -257,8 +279,8 @@ class Operations:
 
 def _exchange(behaviour: Any) -> tuple[int, ...]:
     """What a request and an answer have in common, whatever was asked."""
-    return (int(behaviour.client), int(behaviour.server), int(behaviour.protocol), int(behaviour.station),
-            int(behaviour.function))  # fmt: skip
+    names = ("client", "server", "protocol", "station", "function", "subfunction")
+    return tuple(int(behaviour[name]) for name in names)
 
 
 def _outcome(operation: Operation, count: int, answered: int, refused: int) -> Text:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from detectors.contract import alike
 from detectors.finding import Text
 from sensor.decode.pdu import Kind, Outcome, Protocol
 from sensor.operations import Verb
@@ -55,16 +56,18 @@ class Roles:
 
     def commands(
         self, view: View, rows: npt.NDArray[np.int64], outcome: Outcome = Outcome.ASKED
-    ) -> list[tuple[int, Verb]]:
-        """Those behaviours of `rows` that command, with this outcome, and their verbs."""
+    ) -> list[tuple[npt.NDArray[np.int64], Verb]]:
+        """Those behaviours of `rows` that command, with this outcome: arrays of rows, each with its verb."""
         table: npt.NDArray[Any] = view.behaviours.table
         asked = rows[(table["kind"][rows] == Kind.REQUEST) & (table["outcome"][rows] == outcome)]
+        b = table[asked]
+        group = np.where(b["protocol"] == Protocol.DNP3, b["object"] >> 8, -1)
         found = []
-        for row in asked.tolist():
-            verb = self.verb(view, row)
-            code = int(table[row].protocol), int(table[row].function)
+        for same in alike([b["protocol"], b["function"], b["subfunction"], group]):
+            verb = self.verb(view, int(asked[same[0]]))
+            code = int(b["protocol"][same[0]]), int(b["function"][same[0]])
             if verb is not None and verb in COMMANDING and code not in _FETCHED_BY_DEVICE:
-                found.append((row, verb))
+                found.append((asked[same], verb))
         return found
 
 

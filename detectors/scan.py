@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from detectors import knowledge
-from detectors.contract import Fresh, Labels, Scene, station_of
+from detectors.contract import Fresh, Labels, Scene, alike, station_of
 from detectors.finding import Finding
 from detectors.problem import Problem
 from detectors.wording import MAX_LISTED
@@ -68,8 +68,9 @@ class Scans:
         self._learn(scene)
         pair = self._pair_of[batch.columns.behaviour]
         rows = np.flatnonzero(pair >= 0)
-        for number in np.unique(pair[rows]).tolist():
-            it, mine = self._pairs[number], rows[pair[rows] == number]
+        for same in alike([pair[rows]]):
+            mine = rows[same]
+            it = self._pairs[int(pair[mine[0]])]
             times = batch.columns.ts_ns[mine]
             it.problem.add(len(mine), int(times.min()), int(times.max()))
             scene.show(it.problem.exhibit, batch, mine.tolist())

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 
 from detectors import knowledge
-from detectors.contract import Fresh, Labels, Scene, station_of
+from detectors.contract import Fresh, Labels, Scene, alike, station_of
 from detectors.finding import Finding, Severity, Text
 from detectors.problem import Problem
 from detectors.roles import Roles, said
@@ -67,12 +67,15 @@ class Unanswered:
         view = scene.view
         new = self._fresh.rows(view.behaviours.table)
         self._pair_of.grow(len(view.behaviours))
-        for row, _ in self._roles.commands(view, new):
-            self._pair_of.values[row] = self._pair(scene, row)
-        for row, verb in self._roles.commands(view, new, Outcome.UNANSWERED):
-            number = int(self._pair_of[view.behaviours.table[row : row + 1]["asked"]][0])
-            if number >= 0:
-                self._pairs[number].behaviours.append(row)
+        table = view.behaviours.table
+        for rows, _ in self._roles.commands(view, new):
+            b = table[rows]
+            for same in alike([b["client"], b["server"], b["protocol"], b["station"]]):
+                self._pair_of.values[rows[same]] = self._pair(scene, int(rows[same[0]]))
+        for rows, verb in self._roles.commands(view, new, Outcome.UNANSWERED):
+            pairs = self._pair_of[table["asked"][rows]]
+            for number in np.unique(pairs[pairs >= 0]).tolist():
+                self._pairs[number].behaviours += rows[pairs == number].tolist()
                 self._pairs[number].verbs[verb] = None
 
     def _pair(self, scene: Scene, row: int) -> int:
