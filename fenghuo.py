@@ -95,6 +95,43 @@ def inspect(captures: tuple[str, ...], form: str, lang: str | None, together: bo
 
 
 @main.group()
+def rules() -> None:
+    """Detection content."""
+
+
+@rules.command("check")
+@click.argument("files", nargs=-1, metavar="[FILE...]")
+def rules_check(files: tuple[str, ...]) -> None:
+    """Check FILE..., or the content that is shipped; exit code 1 when a file cannot be used."""
+    from pathlib import Path
+
+    from detectors.review import check, content_files
+
+    sound = True
+    for path, count, error in check([Path(name) for name in files] or content_files()):
+        if error:
+            sound = False
+            complain(error)
+        else:
+            click.echo(f"{path}: {count} rules, sound")
+    sys.exit(0 if sound else 1)
+
+
+@rules.command("explain")
+@click.option("--lang", type=click.Choice(["zh", "en"]), help="Language of the text; by default that of the locale.")
+@click.argument("rule")
+def rules_explain(rule: str, lang: str | None) -> None:
+    """What RULE means: what is seen, why it matters, what to check."""
+    from detectors.report import language
+    from detectors.review import explain
+
+    try:
+        click.echo("\n".join(explain(rule, language(lang))))
+    except KeyError:
+        raise click.UsageError(f"there is no rule {rule!r}") from None
+
+
+@main.group()
 def sensor() -> None:
     """The sensor program: traffic in, findings to a console."""
 
@@ -277,14 +314,14 @@ def console_organisation(name: str, kind: str, parent: str | None) -> None:
         run.add_organisation(settings(), name, OrganisationKind(kind), parent)
 
 
-@console.command("sensor-key")
+@console.command("sensor")
 @click.argument("name")
 @click.option("--site", help="Where it stands.")
 @click.option("--segment", help="What it listens to.")
 @click.option("--drill", is_flag=True, help="Everything that it sends is an exercise.")
 @click.option("--renew", is_flag=True, help="A new key for a sensor that exists; the old one ends.")
 @ORGANISATION
-def console_sensor_key(
+def console_sensor(
     name: str, site: str | None, segment: str | None, drill: bool, renew: bool, organisation: str | None
 ) -> None:
     """Add the sensor NAME and print its key, which is stored nowhere."""

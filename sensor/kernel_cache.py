@@ -1,7 +1,7 @@
 """Where compiled kernels are kept between runs.
 
-numba notices that a function's own file has changed, but not that a file it calls into has: after an update it would run
-stale machine code. So the cache lies in a folder named after the text of all of the sensor's sources. It lies in the
+numba notices that a function's own file has changed, but not that a file it calls into has: after an update it would
+run stale machine code. So the cache lies in a folder named after the text of all of the sensor's sources. It lies in the
 user's cache folder, for the installation may not be writable; and never in a folder others can write, for what numba
 loads from there is run.
 """
@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+import sys
 import time
 from pathlib import Path
 
@@ -27,7 +28,7 @@ def sources_digest(folder: Path) -> str:
 
 
 def use_kernel_cache() -> None:
-    """Point numba at the folder for these sources; must run before numba is imported.
+    """Point numba at the folder for these sources; runs when the package `sensor` is imported.
 
     The variable NUMBA_CACHE_DIR, where set, names the folder in which ours is made. Where no folder can be written,
     numba is left to its own choice.
@@ -48,6 +49,8 @@ def use_kernel_cache() -> None:
         return
     if os.access(folder, os.W_OK):
         os.environ[VARIABLE] = str(folder)
+        if "numba" in sys.modules:  # it has read the variable already
+            sys.modules["numba"].config.CACHE_DIR = str(folder)
 
 
 def _prune(base: Path) -> None:

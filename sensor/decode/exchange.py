@@ -17,6 +17,7 @@ REQUEST, RESPONSE = int(Kind.REQUEST), int(Kind.RESPONSE)
 ASKED, ANSWERED, REFUSED = int(Outcome.ASKED), int(Outcome.ANSWERED), int(Outcome.REFUSED)
 UNANSWERED, UNSOLICITED = int(Outcome.UNANSWERED), int(Outcome.UNSOLICITED)
 ORPHAN, REPEATED = int(Anomaly.ORPHAN), int(Anomaly.REPEATED)
+NOTHING, SOUND = np.int64(NO_VALUE), np.uint32(0)  # numpy scalars: see messages.py
 DNP3_REFUSALS = 0x0007  # IIN2.0 to IIN2.2; the other indications are the device's health, not the outcome
 
 
@@ -121,7 +122,7 @@ def retire(s, place):
     b.detail = asked.detail
     row = _intern(s, b)
     table[row].asked = w.behaviour
-    _count(table[row], w.ts_ns, w.frame, w.conversation, NO_VALUE, 0)
+    _count(table[row], w.ts_ns, w.frame, np.int64(w.conversation), NOTHING, SOUND)
 
 
 @njit(cache=True, nogil=True, boundscheck=True)

@@ -7,7 +7,7 @@ from numba import njit
 
 from sensor.decode import exchange, flows, link, streams
 from sensor.decode.borrow import borrow
-from sensor.decode.messages import drain
+from sensor.decode.messages import IN_FRAMES, drain
 from sensor.decode.state import ROOM_ASSEMBLED, ROOM_EVENTS
 
 
@@ -63,7 +63,7 @@ def walk(data, ts_ns, offset, captured, wire, linktype, first, begin, state, eve
             counters.segments += 1
             side = s.sides[2 * row + (0 if forward else 1)]
             side.split = 0
-            drain(s, events, out, side, row, forward, now, frame, data, packet.at, packet.end, False)
+            drain(s, events, out, side, row, forward, now, frame, data, packet.at, packet.end, IN_FRAMES)
     return len(ts_ns)
 
 

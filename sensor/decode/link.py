@@ -105,7 +105,7 @@ def _ipv4(buf, at, end, cut, packet):
         total = end - at + cut
     elif total < header:
         return MALFORMED
-    return _transport(buf, at + header, at + total, end, buf[at + 9], packet)
+    return _transport(buf, at + header, at + total, end, np.int64(buf[at + 9]), packet)
 
 
 @njit(cache=True, nogil=True, boundscheck=True)

@@ -16,7 +16,11 @@ from sensor.protocols import cotp, dnp3, dnp3_link, modbus, s7comm
 
 MODBUS, S7COMM, DNP3 = int(Protocol.MODBUS), int(Protocol.S7COMM), int(Protocol.DNP3)
 REQUEST, RESPONSE = int(Kind.REQUEST), int(Kind.RESPONSE)
-GAP, SPLIT, CHECKSUM, SEQUENCE = int(Anomaly.GAP), int(Anomaly.SPLIT), int(Anomaly.CHECKSUM), int(Anomaly.SEQUENCE)
+
+# Numpy scalars, not Python's: numba compiles a function anew for each Python constant that it is called with.
+GAP, SPLIT, CHECKSUM = np.uint32(Anomaly.GAP), np.uint32(Anomaly.SPLIT), np.uint32(Anomaly.CHECKSUM)
+SOUND = np.uint32(0)
+IN_FRAMES, IN_ASSEMBLED = np.uint8(0), np.uint8(1)  # `inside`: which buffer a message lies in
 S7COMM_PLUS_ID = 0x72
 
 
@@ -102,7 +106,7 @@ def _modbus(s, events, side, conversation, forward, ts_ns, frame, buf, at, end, 
     c = s.conversations[conversation]
     to_server = forward == c.server  # endpoint a sends to b, and b is the server
     modbus.read(buf, at, end, REQUEST if to_server else RESPONSE, s.used[0].seed, pdu)
-    _finish(s, events, side, conversation, forward, ts_ns, frame, ~at if inside else at, end - at, 0)
+    _finish(s, events, side, conversation, forward, ts_ns, frame, ~at if inside else at, end - at, SOUND)
 
 
 @njit(cache=True, nogil=True, boundscheck=True)
@@ -114,9 +118,9 @@ def _s7comm(s, events, side, conversation, forward, ts_ns, frame, buf, at, end, 
         if not _collect(s, side, buf, start, end) or not last:
             return
         begin, stop = _assembled(s, side, out)
-        _s7comm_pdu(s, events, side, conversation, forward, ts_ns, frame, out, begin, stop, True, SPLIT)
+        _s7comm_pdu(s, events, side, conversation, forward, ts_ns, frame, out, begin, stop, IN_ASSEMBLED, SPLIT)
         return
-    _s7comm_pdu(s, events, side, conversation, forward, ts_ns, frame, buf, start, end, inside, 0)
+    _s7comm_pdu(s, events, side, conversation, forward, ts_ns, frame, buf, start, end, inside, SOUND)
 
 
 @njit(cache=True, nogil=True, boundscheck=True)
@@ -143,7 +147,7 @@ def _dnp3(s, events, side, conversation, forward, ts_ns, frame, buf, at, end, ou
     u = s.used[0]
     begin = u.assembled
     size, sound = dnp3_link.unpack(buf, at, end, out, begin)
-    anomalies = 0
+    anomalies = SOUND
     if not sound:
         s.counters[0].dnp3_crc += 1
         anomalies = CHECKSUM
@@ -190,7 +194,7 @@ def _dnp3_pdu(s, events, side, conversation, forward, ts_ns, frame, out, at, end
 def drain(s, events, out, side, conversation, forward, ts_ns, frame, buf, at, end, inside):
     """Take whole messages off the head of buf[at:end].
 
-    inside: whether `buf` is the batch's assembled buffer `out` (otherwise the frame buffer).
+    inside: IN_ASSEMBLED when `buf` is the batch's assembled buffer `out`, IN_FRAMES when it is the frame buffer.
     Returns where an incomplete message begins; `end` when nothing is left or the rest cannot be the protocol.
     """
     c = s.conversations[conversation]

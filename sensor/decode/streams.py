@@ -12,7 +12,7 @@ import numpy as np
 from numba import njit
 
 from sensor.decode.link import ACK, SYN
-from sensor.decode.messages import drain, drop_assembly, give_slot, take_slot
+from sensor.decode.messages import IN_ASSEMBLED, IN_FRAMES, drain, drop_assembly, give_slot, take_slot
 from sensor.decode.state import GAP_PATIENCE, HOLD_BYTES, PARK_BYTES, PARKS_EACH, RESYNC_DISTANCE
 
 WRAP = 1 << 32
@@ -53,7 +53,7 @@ def _unpark(s, side):
 def _contiguous(s, events, out, side, conversation, forward, ts_ns, frame, buf, at, end, inside, missing):
     """Read bytes that follow what was read so far; `missing` more were on the wire and are not in the capture.
 
-    inside: `buf` is the batch's own buffer `out`.
+    inside: see `drain`.
     """
     origin = frame
     if side.hold >= 0:
@@ -72,7 +72,7 @@ def _contiguous(s, events, out, side, conversation, forward, ts_ns, frame, buf, 
         side.hold = -1
         side.hold_bytes = 0
         side.split = 1
-        rest = drain(s, events, out, side, conversation, forward, ts_ns, origin, out, begin, stop, True)
+        rest = drain(s, events, out, side, conversation, forward, ts_ns, origin, out, begin, stop, IN_ASSEMBLED)
         if not missing:
             _hold(s, side, origin, out, rest, stop)
     else:
@@ -173,11 +173,23 @@ def _release(s, events, out, side, conversation, forward):
             s.used[0].assembled = begin + p.bytes - skip
             stop = begin + p.bytes - skip
             _contiguous(
-                s, events, out, side, conversation, forward, p.ts_ns, p.frame, out, begin, stop, True, p.missing
+                s,
+                events,
+                out,
+                side,
+                conversation,
+                forward,
+                p.ts_ns,
+                p.frame,
+                out,
+                begin,
+                stop,
+                IN_ASSEMBLED,
+                np.int64(p.missing),
             )
         elif p.missing and skip < p.bytes + p.missing:
             side.next_seq = (p.seq + p.bytes + p.missing) & (WRAP - 1)
-            _lose(s, side, conversation, p.bytes + p.missing - skip)
+            _lose(s, side, conversation, np.int64(p.bytes + p.missing - skip))
         _unpark(s, side)
 
 
@@ -239,7 +251,9 @@ def segment(s, events, out, conversation, forward, ts_ns, frame, buf, packet):
             return
         at -= ahead
     side.next_seq = (side.next_seq + packet.end - at) & (WRAP - 1)
-    _contiguous(s, events, out, side, conversation, forward, ts_ns, frame, buf, at, packet.end, False, packet.missing)
+    _contiguous(
+        s, events, out, side, conversation, forward, ts_ns, frame, buf, at, packet.end, IN_FRAMES, packet.missing
+    )
     if side.parked:
         _release(s, events, out, side, conversation, forward)
 
