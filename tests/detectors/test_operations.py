@@ -184,6 +184,17 @@ def test_a_flood_of_addresses_is_bounded_and_counted_to_the_last() -> None:
     assert rest.count == 300
 
 
+@pytest.mark.parametrize("size", [100, 10_000])
+def test_a_flood_of_distinct_requests_is_one_problem_counted_to_the_last(size: int) -> None:
+    plant = Plant()
+    for n in range(700):
+        request = modbus.adu(n, 1, modbus.write_register(n, 1))
+        plant.exchange(HMI, PLC, request, request)
+    found = the(plant.findings(size), "operation.modbus.write-registers")
+    assert found.count == 700
+    assert "Requests: 700; 700 accepted." in found.explanation.en
+
+
 def test_a_request_that_no_content_knows_is_left_alone() -> None:
     plant = Plant()
     plant.asks(HMI, PLC, modbus.adu(1, 1, struct.pack(">BB", 99, 0)))

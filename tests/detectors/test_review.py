@@ -1,0 +1,38 @@
+"""`fenghuo rules`: content is checked file by file, and a rule is said in words."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from detectors.review import check, content_files, explain
+from fenghuo import main
+
+
+def test_the_shipped_content_is_sound() -> None:
+    checked = list(check(content_files()))
+    assert {path.name for path, _, _ in checked} == {"modbus.yaml", "dnp3.yaml", "s7comm.yaml", "detectors.yaml"}
+    assert all(error is None and count > 0 for _, count, error in checked)
+
+
+def test_one_bad_file_is_named_with_its_line_and_the_others_are_checked(tmp_path: Path) -> None:
+    bad = tmp_path / "bad.yaml"
+    bad.write_text("protocol: modbus\noperations:\n  - id: 7\n", encoding="utf-8")
+    done = CliRunner().invoke(main, ["rules", "check", str(bad), str(content_files()[0])])
+    assert done.exit_code == 1
+    assert f"{bad}:3: " in done.output
+    assert f"{content_files()[0]}: " in done.output
+
+
+@pytest.mark.parametrize(("lang", "word"), [("zh", "停止 PLC"), ("en", "PLC stop")])
+def test_a_rule_is_said_in_words(lang: str, word: str) -> None:
+    name, head, said = explain("operation.s7comm.stop", lang)
+    assert name == word
+    assert "T0858" in head
+    assert "?" not in said
+
+
+def test_a_rule_that_does_not_exist_is_wrong_use() -> None:
+    assert CliRunner().invoke(main, ["rules", "explain", "no.such.rule"]).exit_code == 2
