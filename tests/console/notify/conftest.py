@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from zoneinfo import ZoneInfo
 
 import pytest
-from far_side import HookServer, MailServer
+from support.far_side import HookServer, MailServer
 
 from console.notify.dispatch import Dispatcher
 from console.notify.email import EmailChannel, SmtpSettings

@@ -9,9 +9,9 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
-from far_side import DROP_AFTER_DATA, MailServer
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.far_side import DROP_AFTER_DATA, MailServer
 
 from console.notify.contract import DestinationError, Message, State
 from console.notify.email import EmailChannel, SmtpSettings

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from aiosmtpd.smtp import AuthResult, LoginPassword
-from far_side import MailServer
+from support.far_side import MailServer
 
 from console.notify.contract import Message, State
 from console.notify.email import EmailChannel, SmtpSettings

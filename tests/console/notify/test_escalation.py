@@ -7,8 +7,8 @@ from typing import Any
 
 import people
 import pytest
-from far_side import HookServer, MailServer
 from sqlalchemy import select
+from support.far_side import HookServer, MailServer
 
 from console.notify.dispatch import Dispatcher
 from console.services import contacts, escalation, incidents

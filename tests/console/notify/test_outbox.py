@@ -9,11 +9,11 @@ from typing import Any
 
 import people
 import pytest
-from far_side import DROP_AFTER_DATA, SLOW, HookServer, MailServer
 from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError, OperationalError
+from support.far_side import DROP_AFTER_DATA, SLOW, HookServer, MailServer
 
 from console.notify import dispatch, lease, outbox
 from console.notify.contract import DeliveryResult, State

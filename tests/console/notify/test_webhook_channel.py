@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from far_side import DROP, SLOW, HookServer
+from support.far_side import DROP, SLOW, HookServer
 
 from console.notify import egress
 from console.notify.contract import DestinationError, Message, State

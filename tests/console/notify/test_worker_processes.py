@@ -11,8 +11,8 @@ from typing import Any
 
 import people
 import pytest
-from far_side import DROP_AFTER_DATA, OK, MailServer
 from sqlalchemy import func, select
+from support.far_side import DROP_AFTER_DATA, OK, MailServer
 
 from console.notify.worker import run_worker, start_beside
 from console.services import contacts, incidents
