@@ -1,4 +1,4 @@
-"""Finding: what a detector claims, with evidence and an explanation. Frozen records, no behaviour but their JSON form."""
+"""Finding: what a detector claims, with evidence and an explanation. Frozen records and their JSON form."""
 
 from __future__ import annotations
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import secrets
+import sys
 from collections.abc import Iterable, Iterator, Mapping
 
 import numpy as np
+import numpy.typing as npt
 
 from sensor.capture.frames import FrameBatch
 from sensor.decode import kernel
@@ -17,6 +19,9 @@ from sensor.view import View
 # Ports as registered with IANA: mbap, iso-tsap, dnp.
 WATCHED_PORTS: Mapping[int, int] = {502: Protocol.MODBUS, 102: Protocol.S7COMM, 20000: Protocol.DNP3}
 
+Room = tuple[npt.NDArray[np.void], npt.NDArray[np.uint8]]  # event rows, bytes of assembled PDUs
+ROOMS = 3  # kept for use again: the consumer holds one batch while it asks for the next
+
 
 class Decoder:
     """One run over one source of frames; keeps streams, open requests and behaviours from batch to batch.
@@ -27,6 +32,7 @@ class Decoder:
     def __init__(self, ports: Mapping[int, int] = WATCHED_PORTS, seed: int | None = None) -> None:
         self._state = new_state(ports, secrets.randbits(64) if seed is None else seed)
         self._used = self._state[0].used[0]
+        self._rooms: list[Room] = []
         self.view = View(self._state)
 
     def decode(self, batches: Iterable[FrameBatch]) -> Iterator[EventBatch]:
@@ -60,13 +66,21 @@ class Decoder:
             conversation = kernel.flush(conversation, self._state, events, out)
             yield from self._given(events, nothing, out)
 
-    def _room(self) -> tuple[np.ndarray, np.ndarray]:
-        # Each batch owns its rows: whoever holds it may go on reading. Pages that stay unused cost nothing.
+    def _room(self) -> Room:
+        """Room for the events of one batch: used again once nobody holds the batch that it belonged to."""
         self._used.rows = 0
         self._used.assembled = 0
-        return np.empty(EVENTS, EVENT), np.empty(ASSEMBLED, np.uint8)
+        for room in self._rooms:
+            # The room itself, the loop and the call hold a reference each; columns and batches hold more.
+            if all(sys.getrefcount(array) == 3 for array in room):
+                return room
+        room = np.empty(EVENTS, EVENT), np.empty(ASSEMBLED, np.uint8)
+        self._rooms = [*self._rooms[-ROOMS + 1 :], room]
+        return room
 
-    def _given(self, events: np.ndarray, frames: np.ndarray, out: np.ndarray) -> Iterator[EventBatch]:
+    def _given(
+        self, events: npt.NDArray[np.void], frames: npt.NDArray[np.uint8], out: npt.NDArray[np.uint8]
+    ) -> Iterator[EventBatch]:
         rows = int(self._used.rows)
         if rows == 0:
             return

@@ -29,15 +29,21 @@ def _intern(s, b):
     """
     table, slots = s.behaviours, s.behaviour_slots
     u = s.used[0]
-    h = mix(u.seed, (np.uint64(b.client) << np.uint64(32)) | np.uint64(b.server))
-    h = mix(h, np.uint64(b.station))
-    h = mix(h, (np.uint64(np.uint32(b.function)) << np.uint64(32)) | np.uint64(np.uint32(b.subfunction)))
-    h = mix(h, np.uint64(b.object))
-    h = mix(h, (np.uint64(np.uint32(b.quantity)) << np.uint64(32)) | np.uint64(np.uint32(b.status)))
+    # Multilinear hashing: secret factors, so nobody can aim at a collision; products that need not wait for each other.
+    k = u.keys
     h = mix(
-        h,
-        b.detail
-        ^ (np.uint64(b.protocol) | (np.uint64(b.kind) << np.uint64(8)) | (np.uint64(b.outcome) << np.uint64(16))),
+        np.uint64(b.client) * k[0]
+        + np.uint64(b.server) * k[1]
+        + np.uint64(b.station) * k[2]
+        + np.uint64(b.function) * k[3]
+        + np.uint64(b.subfunction) * k[4]
+        + np.uint64(b.object) * k[5]
+        + np.uint64(b.quantity) * k[6]
+        + np.uint64(b.status) * k[7]
+        + b.detail * k[8]
+        + np.uint64(b.protocol) * k[9]
+        + np.uint64(b.kind) * k[10],
+        np.uint64(b.outcome) * k[11],
     )
     mask = np.int64(len(slots) - 1)
     slot = np.int64(h & np.uint64(mask))

@@ -36,7 +36,7 @@ RESYNC_DISTANCE = 1 << 24  # a sequence number this far off is another connectio
 # every parked segment of its direction may complete messages, the shortest of which has 8 bytes.
 ROOM_EVENTS = (PARKS_EACH + 2) * PARK_BYTES // 8
 ROOM_ASSEMBLED = (PARKS_EACH + 2) * (PARK_BYTES + HOLD_BYTES)
-EVENTS = ROOM_EVENTS + (1 << 17)  # rows of one EventBatch at most
+EVENTS = ROOM_EVENTS + (1 << 15)  # rows of one EventBatch at most; a usual one has 1 << 15 and stays in the cache
 ASSEMBLED = ROOM_ASSEMBLED + (1 << 23)
 
 HOST = record([("hi", "u8"), ("lo", "u8"), ("family", "u1")])  # an address: 128 bits, IPv4 in `lo`; family 4 or 6
@@ -156,6 +156,7 @@ USED = record(
         ("free_parks", "i8"),
         ("last_ns", "i8"),
         ("seed", "u8"),  # of every hash
+        ("keys", "u8", (12,)),  # secret odd factors, one for each field of a behaviour's identity
     ]
 )
 
@@ -196,6 +197,7 @@ def new_state(ports: Mapping[int, int], seed: int) -> npt.NDArray[np.void]:
     state = np.zeros(1, STATE)
     s = state[0]
     s.used[0].seed = seed
+    s.used[0].keys[:] = np.random.default_rng(seed).integers(0, 2**64, 12, np.uint64) | np.uint64(1)
     s.used[0].free_holds, s.used[0].free_parks = HOLDS, PARKS
     s.hold_stack[:] = np.arange(HOLDS - 1, -1, -1)
     s.park_stack[:] = np.arange(PARKS - 1, -1, -1)
