@@ -1,9 +1,9 @@
 """Where compiled kernels are kept between runs.
 
 numba notices that a function's own file has changed, but not that a file it calls into has: after an update it would
-run stale machine code. So the cache lies in a folder named after the text of all of the sensor's sources. It lies in the
-user's cache folder, for the installation may not be writable; and never in a folder others can write, for what numba
-loads from there is run.
+run stale machine code. So the cache lies in a folder named after the text of all of the sensor's sources. It lies in
+the user's cache folder, for the installation may not be writable; and never in a folder others can write, for what
+numba loads from there is run.
 """
 
 from __future__ import annotations

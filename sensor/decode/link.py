@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from sensor.decode.pdu import u16be
+from sensor.decode.load import u16be, u32be, u64be
 
 OK, NOT_IP, FRAGMENT, MALFORMED, OTHER = 0, 1, 2, 3, 4
 
@@ -21,18 +21,6 @@ MAX_EXTENSIONS = 16
 
 TCP, UDP = 6, 17
 FIN, SYN, RST, ACK = 0x01, 0x02, 0x04, 0x10
-
-
-@njit(cache=True, nogil=True, boundscheck=True)
-def u32be(buf, at):
-    """Big-endian 32-bit number at `at`, as int64."""
-    return (u16be(buf, at) << 16) | u16be(buf, at + 2)
-
-
-@njit(cache=True, nogil=True, boundscheck=True)
-def u64be(buf, at):
-    """Big-endian 64-bit number at `at`; callers store it in an unsigned field."""
-    return (u32be(buf, at) << 32) | u32be(buf, at + 4)
 
 
 @njit(cache=True, nogil=True, boundscheck=True)

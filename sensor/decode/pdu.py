@@ -109,18 +109,6 @@ def clear(pdu):
 
 
 @njit(cache=True, nogil=True, boundscheck=True)
-def u16be(buf, at):
-    """Big-endian 16-bit number at `at`, as int64."""
-    return (np.int64(buf[at]) << 8) | np.int64(buf[at + 1])
-
-
-@njit(cache=True, nogil=True, boundscheck=True)
-def u16le(buf, at):
-    """Little-endian 16-bit number at `at`, as int64."""
-    return np.int64(buf[at]) | (np.int64(buf[at + 1]) << 8)
-
-
-@njit(cache=True, nogil=True, boundscheck=True)
 def mix(seed, value):
     """One step of a seeded 64-bit hash (splitmix64 finaliser over seed xor value).
 

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from sensor.decode.pdu import u16be
+from sensor.decode.load import u16be
 
 VERSION = 3
 SMALLEST = 7  # four octets of TPKT, then the DT header of three; RFC 1006, section 6

@@ -27,7 +27,8 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from sensor.decode.pdu import NO_VALUE, PDU, Anomaly, Kind, Protocol, clear, hash_bytes, mix, u16be, u16le
+from sensor.decode.load import u16be, u16le
+from sensor.decode.pdu import NO_VALUE, PDU, Anomaly, Kind, Protocol, clear, hash_bytes, mix
 from sensor.operations import Verb
 from sensor.protocols.dnp3_link import BROADCASTS, Int, Octets, u8
 from sensor.protocols.dnp3_objects import ATTRIBUTES

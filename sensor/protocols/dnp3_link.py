@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
-from sensor.decode.pdu import u16le
+from sensor.decode.load import u16le
 
 START_0, START_1 = 0x05, 0x64
 HEADER_OCTETS = 10

@@ -18,7 +18,8 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from sensor.decode.pdu import Anomaly, Kind, mix, u16be
+from sensor.decode.load import u16be
+from sensor.decode.pdu import Anomaly, Kind, mix
 from sensor.protocols import modbus_tables as t
 
 HEADER_BYTES = 7  # transaction, protocol id 0, length, unit

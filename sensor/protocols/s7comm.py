@@ -28,7 +28,8 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from sensor.decode.pdu import PDU, Anomaly, Kind, Protocol, clear, hash_bytes, mix, u16be
+from sensor.decode.load import u16be
+from sensor.decode.pdu import PDU, Anomaly, Kind, Protocol, clear, hash_bytes, mix
 from sensor.operations import Verb
 from sensor.protocols import s7comm_tables as t
 from sensor.protocols.s7comm_items import Octets

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from sensor.decode.pdu import NO_VALUE, Anomaly, u16be
+from sensor.decode.load import u16be
+from sensor.decode.pdu import NO_VALUE, Anomaly
 from sensor.protocols import s7comm_tables as t
 
 LENGTH, ILLEGAL = int(Anomaly.LENGTH), int(Anomaly.ILLEGAL)

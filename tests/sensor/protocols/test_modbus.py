@@ -62,7 +62,7 @@ def plain():
         spec.loader.exec_module(module)
     finally:
         numba.config.DISABLE_JIT = before
-    module.mix, module.u16be = pdu.mix.py_func, pdu.u16be.py_func
+    module.mix = pdu.mix.py_func
     assert not hasattr(module.read, "py_func"), "this copy is not compiled"
     assert hasattr(modbus_kernel.read, "py_func"), "that one is"
     return module

@@ -94,7 +94,6 @@ def plain():
         base, walk, kernel = load_plain(pdu), load_plain(s7comm_walk), load_plain(s7comm)
     finally:
         numba.config.DISABLE_JIT = before
-    walk.u16be = kernel.u16be = base.u16be
     kernel.hash_bytes, kernel.mix = base.hash_bytes, base.mix
     for name in ("data_items", "octets_of", "specifications"):
         setattr(kernel, name, getattr(walk, name))
