@@ -6,6 +6,7 @@ button that is pressed. A field or an option that the page does not have is an A
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
@@ -63,10 +64,16 @@ class Element:
         assert len(found) == 1, f"{len(found)} elements {tags} {attributes} in: {self.text[:2000]}"
         return found[0]
 
-    def link(self, path: str) -> str:
-        """Where the only link leads whose address begins with `path` and goes on."""
-        found = {link["href"] for link in self.all("a") if link["href"].startswith(path) and link["href"] != path}
-        assert len(found) == 1, f"links to {path}: {sorted(found)}"
+    def part(self, heading: str) -> Element:
+        """The only section whose heading begins so."""
+        found = [part for part in self.all("section") if any(h.text.startswith(heading) for h in part.all("h2"))]
+        assert len(found) == 1, f"{len(found)} parts {heading!r} in: {self.text[:2000]}"
+        return found[0]
+
+    def link(self, pattern: str) -> str:
+        """Where the only link leads whose whole address fits the regular expression."""
+        found = {link["href"] for link in self.all("a") if re.fullmatch(pattern, link["href"])}
+        assert len(found) == 1, f"links to {pattern}: {sorted(found)}"
         return found.pop()
 
     def _inside(self) -> Iterator[Element]:
