@@ -62,7 +62,7 @@ def decode(captures: tuple[str, ...], form: str, together: bool) -> None:
     if form == "parquet" and sys.stdout.isatty():
         raise click.UsageError("Parquet is not for reading on a terminal: redirect it to a file")
     opened, sound = open_captures(captures)
-    wanted = lines(opened, together=together, named=len(captures) > 1, complain=complain)
+    wanted = lines(opened, together=together, complain=complain)
     try:
         WRITERS[form](wanted, sys.stdout.buffer)
         sys.stdout.buffer.flush()

@@ -12,11 +12,11 @@ from sensor.progress import watched
 
 
 def lines(
-    captures: Sequence[Capture], *, together: bool, named: bool, complain: Callable[[object], None]
+    captures: Sequence[Capture], *, together: bool, complain: Callable[[object], None]
 ) -> Iterator[dict[str, Any]]:
     """Fields of each PDU (sensor/schema.py), capture after capture, or as one stream of time.
 
-    named: every line says which capture it is from. complain: takes the warnings about each capture, after its lines.
+    Every line says which capture it is from. complain: takes the warnings about each capture, after its lines.
     """
     if together:
         yield from _merged(captures)
@@ -28,8 +28,7 @@ def lines(
         decoder = Decoder()
         for batch in decoder.decode(watched(capture, capture.path)):
             for row in range(batch.size):
-                line = decoder.view.fields(batch, row)
-                yield {"capture": capture.path, **line} if named else line
+                yield {"capture": capture.path, **decoder.view.fields(batch, row)}
         for warning in capture.warnings:
             complain(warning)
 

@@ -18,8 +18,8 @@ MODBUS, S7COMM, DNP3 = int(Protocol.MODBUS), int(Protocol.S7COMM), int(Protocol.
 REQUEST, RESPONSE = int(Kind.REQUEST), int(Kind.RESPONSE)
 
 # Numpy scalars, not Python's: numba compiles a function anew for each Python constant that it is called with.
-GAP, SPLIT, CHECKSUM = np.uint32(Anomaly.GAP), np.uint32(Anomaly.SPLIT), np.uint32(Anomaly.CHECKSUM)
-SOUND = np.uint32(0)
+GAP, SPLIT = np.uint32(Anomaly.GAP), np.uint32(Anomaly.SPLIT)
+CHECKSUM, SEQUENCE = np.uint32(Anomaly.CHECKSUM), np.uint32(Anomaly.SEQUENCE)
 IN_FRAMES, IN_ASSEMBLED = np.uint8(0), np.uint8(1)  # `inside`: which buffer a message lies in
 S7COMM_PLUS_ID = 0x72
 
@@ -86,15 +86,16 @@ def _assembled(s, side, out):
 
 
 @njit(cache=True, nogil=True, boundscheck=True)
-def _finish(s, events, side, conversation, forward, ts_ns, frame, pdu_at, size, anomalies):
+def _finish(s, events, side, conversation, forward, ts_ns, frame, pdu_at, size):
     """Add what the stream knows to the scratch PDU and settle it."""
     pdu = s.pdu[0]
-    pdu.anomalies |= anomalies
     if side.gap:
         pdu.anomalies |= GAP
         side.gap = 0
     if side.split:
         pdu.anomalies |= SPLIT
+    pdu.anomalies |= side.marks
+    side.marks = 0
     settle(s, events, pdu, conversation, forward, ts_ns, frame, pdu_at, size)
 
 
@@ -106,7 +107,7 @@ def _modbus(s, events, side, conversation, forward, ts_ns, frame, buf, at, end, 
     c = s.conversations[conversation]
     to_server = forward == c.server  # endpoint a sends to b, and b is the server
     modbus.read(buf, at, end, REQUEST if to_server else RESPONSE, s.used[0].seed, pdu)
-    _finish(s, events, side, conversation, forward, ts_ns, frame, ~at if inside else at, end - at, SOUND)
+    _finish(s, events, side, conversation, forward, ts_ns, frame, ~at if inside else at, end - at)
 
 
 @njit(cache=True, nogil=True, boundscheck=True)
@@ -117,14 +118,15 @@ def _s7comm(s, events, side, conversation, forward, ts_ns, frame, buf, at, end, 
     if not last or side.assembly >= 0:
         if not _collect(s, side, buf, start, end) or not last:
             return
+        side.marks |= SPLIT
         begin, stop = _assembled(s, side, out)
-        _s7comm_pdu(s, events, side, conversation, forward, ts_ns, frame, out, begin, stop, IN_ASSEMBLED, SPLIT)
+        _s7comm_pdu(s, events, side, conversation, forward, ts_ns, frame, out, begin, stop, IN_ASSEMBLED)
         return
-    _s7comm_pdu(s, events, side, conversation, forward, ts_ns, frame, buf, start, end, inside, SOUND)
+    _s7comm_pdu(s, events, side, conversation, forward, ts_ns, frame, buf, start, end, inside)
 
 
 @njit(cache=True, nogil=True, boundscheck=True)
-def _s7comm_pdu(s, events, side, conversation, forward, ts_ns, frame, buf, at, end, inside, anomalies):
+def _s7comm_pdu(s, events, side, conversation, forward, ts_ns, frame, buf, at, end, inside):
     if not s7comm.is_s7comm(buf, at, end):
         if buf[at] == S7COMM_PLUS_ID:
             s.counters[0].s7comm_plus += 1
@@ -135,7 +137,7 @@ def _s7comm_pdu(s, events, side, conversation, forward, ts_ns, frame, buf, at, e
     clear(pdu)
     pdu.protocol = S7COMM
     s7comm.read(buf, at, end, s.used[0].seed, pdu)
-    _finish(s, events, side, conversation, forward, ts_ns, frame, ~at if inside else at, end - at, anomalies)
+    _finish(s, events, side, conversation, forward, ts_ns, frame, ~at if inside else at, end - at)
 
 
 @njit(cache=True, nogil=True, boundscheck=True)
@@ -147,47 +149,44 @@ def _dnp3(s, events, side, conversation, forward, ts_ns, frame, buf, at, end, ou
     u = s.used[0]
     begin = u.assembled
     size, sound = dnp3_link.unpack(buf, at, end, out, begin)
-    anomalies = SOUND
-    if not sound:
-        s.counters[0].dnp3_crc += 1
-        anomalies = CHECKSUM
     source = dnp3_link.source(buf, at)
     destination = dnp3_link.destination(buf, at)
     key = (source << 16) | destination
     begun = side.assembly >= 0 and side.assembly_key == key
     step = dnp3_link.step(octet, begun, side.assembly_next)
     if step != dnp3_link.APPEND:
+        if side.assembly >= 0 or step == dnp3_link.DISCARD:  # a fragment is lost: said of the one that follows
+            s.counters[0].dnp3_discarded += 1
+            side.marks = SEQUENCE
         drop_assembly(s, side)
         if step == dnp3_link.DISCARD:
-            s.counters[0].dnp3_discarded += 1
             return
-        if octet & dnp3_link.FIN:
-            if size:
-                u.assembled = begin + size
-                _dnp3_pdu(
-                    s, events, side, conversation, forward, ts_ns, frame, out, begin, begin + size, source, destination,
-                    anomalies,
-                )  # fmt: skip
+    if not sound:
+        s.counters[0].dnp3_crc += 1
+        side.marks |= CHECKSUM
+    if step == dnp3_link.BEGIN and octet & dnp3_link.FIN:
+        start, stop = begin, begin + size
+        u.assembled = stop
+    else:
+        if not _collect(s, side, out, begin, begin + size):
             return
-    if not _collect(s, side, out, begin, begin + size):
-        return
-    side.assembly_key = key
-    side.assembly_next = (octet + 1) & dnp3_link.SEQUENCE
-    if octet & dnp3_link.FIN:
+        side.assembly_key = key
+        side.assembly_next = (octet + 1) & dnp3_link.SEQUENCE
+        if not octet & dnp3_link.FIN:
+            return
+        side.marks |= SPLIT
         start, stop = _assembled(s, side, out)
-        _dnp3_pdu(
-            s, events, side, conversation, forward, ts_ns, frame, out, start, stop, source, destination,
-            anomalies | SPLIT,
-        )  # fmt: skip
+    if stop > start:
+        _dnp3_pdu(s, events, side, conversation, forward, ts_ns, frame, out, start, stop, source, destination)
 
 
 @njit(cache=True, nogil=True, boundscheck=True)
-def _dnp3_pdu(s, events, side, conversation, forward, ts_ns, frame, out, at, end, source, destination, anomalies):
+def _dnp3_pdu(s, events, side, conversation, forward, ts_ns, frame, out, at, end, source, destination):
     pdu = s.pdu[0]
     clear(pdu)
     pdu.protocol = DNP3
     dnp3.read(out, at, end, source, destination, s.used[0].seed, pdu)
-    _finish(s, events, side, conversation, forward, ts_ns, frame, ~at, end - at, anomalies)
+    _finish(s, events, side, conversation, forward, ts_ns, frame, ~at, end - at)
 
 
 @njit(cache=True, nogil=True, boundscheck=True)

@@ -67,6 +67,7 @@ SIDE = record(  # one direction of a TCP conversation
         ("gap", "u1"),  # bytes were lost: the next PDU is marked
         ("split", "u1"),  # the message being read began in an earlier segment
         ("parked", "u1"),  # segments in the list
+        ("marks", "u4"),  # anomalies of fragments, for the PDU that comes of them
         ("next_seq", "i8"),
         ("hold", "i4"),  # slot with the beginning of an incomplete message, -1 when there is none
         ("hold_bytes", "i4"),
@@ -139,7 +140,7 @@ COUNTERS = record(
             "other_cotp",  # COTP user data that is not S7comm (MMS, ...)
             "dnp3_link_only",  # link frames without user data
             "dnp3_crc",  # link frames with a wrong CRC
-            "dnp3_discarded",  # transport segments without their beginning
+            "dnp3_discarded",  # fragments lost: a transport segment is missing
         )
     ]
 )

@@ -102,8 +102,9 @@ def test_decode_prints_one_object_for_each_message_with_the_keys_of_the_contract
     assert services == ["_DELE", "_DELE", "P_PROGRAM"]
 
 
-def test_a_single_capture_is_not_named_in_its_lines() -> None:
-    assert not any("capture" in line for line in objects(fenghuo("decode", FILE_DELETED).stdout))
+def test_every_line_of_decode_names_its_capture_as_it_was_given() -> None:
+    lines = objects(fenghuo("decode", FILE_DELETED).stdout)
+    assert {line["capture"] for line in lines} == {str(FILE_DELETED)}
 
 
 def test_csv_has_a_row_for_each_message_and_no_cell_that_a_spreadsheet_would_run() -> None:

@@ -123,3 +123,17 @@ def test_link_frames_without_user_data_are_no_events_and_do_not_disturb_a_fragme
     one, two = segments(LONG)
     status = link_frame(control=0xC9)
     assert [row[1] for row in decoded(t.asks(status), t.asks(one), t.asks(status), t.asks(two))] == [LONG]
+
+
+def test_a_wrong_crc_in_an_early_segment_marks_the_fragment_that_comes_of_it():
+    one, two = segments(LONG)
+    t = talk()
+    broken = one[:-1] + bytes([one[-1] ^ 0xFF])
+    assert [row[2] for row in decoded(t.asks(broken), t.asks(two))] == [Anomaly.CHECKSUM | Anomaly.SPLIT]
+
+
+def test_a_lost_segment_marks_the_next_fragment_and_only_that():
+    one, _, last = segments(LONG, size=150)
+    t = talk()
+    rows = decoded(t.asks(one), t.asks(last), t.asks(segments(READ)[0]), t.asks(segments(READ, first=1)[0]))
+    assert [row[1:] for row in rows] == [(READ, Anomaly.SEQUENCE), (READ, Anomaly(0))]
