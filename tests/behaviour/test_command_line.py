@@ -128,7 +128,8 @@ def test_a_capture_that_was_cut_off_gives_what_is_there_and_one_warning(tmp_path
     whole = objects(fenghuo("decode", UMAS_STOP).stdout)
     assert done.returncode == 0
     assert 0 < len(objects(done.stdout)) < 12
-    assert objects(done.stdout) == whole[: len(objects(done.stdout))]
+    read = [{**line, "capture": ""} for line in objects(done.stdout)]
+    assert read == [{**line, "capture": ""} for line in whole[: len(read)]]
     assert done.stderr.count("\n") == 1
     assert str(cut) in done.stderr
 
