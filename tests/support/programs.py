@@ -13,7 +13,7 @@ from typing import TypeVar
 
 ROOT = Path(__file__).resolve().parents[2]
 FENGHUO = Path(sys.executable).with_name("fenghuo")
-PATIENCE_S = 300.0  # a machine that is busy, and that may have to compile first
+PATIENCE_S = 120.0  # a machine that is busy
 T = TypeVar("T")
 
 
