@@ -139,7 +139,10 @@ class SensorProgram:
         self._uplink.run(self._stop, lambda: dict(self._counters), self._configure)
 
     def _first_config(self) -> None:
-        """Until the console has said who this sensor is: without a name no finding can have an id."""
+        """Until it is known who this sensor is, for without a name no finding can have an id.
+
+        A sensor that knows its name already begins also without a console: what it finds waits on disk.
+        """
         told = ""
         while not self._stop.is_set():
             try:
@@ -149,6 +152,9 @@ class SensorProgram:
                 if str(error) != told:
                     told = str(error)
                     self._say(told)
+                if self._name:
+                    self._known.set()
+                    return
                 self._stop.wait(FIRST_CONFIG_PAUSE_S)
 
     def _configure(self, config: Config) -> None:

@@ -9,7 +9,7 @@ from flask_babel import gettext, lazy_gettext, ngettext
 
 from console.services import peers, subscriptions
 from console.services.actor import Role, load
-from console.services.errors import InvalidError
+from console.services.errors import ConflictError, InvalidError
 from console.services.subscriptions import NewSubscription
 from console.sharing import collection
 from console.sharing.taxii_client import Budget
@@ -98,9 +98,12 @@ def pull(subscription_id: int) -> Any:
     commit()
     close_session()  # no transaction stays open while another console makes us wait
     settings = console().settings
-    report = subscriptions.pull(
-        console().store, subscription_id, console().clock, allow_private=settings.peer_private, budget=BUTTON_BUDGET
-    )
+    try:
+        report = subscriptions.pull(
+            console().store, subscription_id, console().clock, allow_private=settings.peer_private, budget=BUTTON_BUDGET
+        )
+    except ConflictError as error:  # the worker was a moment earlier
+        return _refused(error)
     if report.error:
         flash(gettext(report.error), "error")
     fresh = report.counts["added"]
@@ -116,7 +119,7 @@ def set_enabled(subscription_id: int) -> Any:
     return _back()
 
 
-def _refused(error: InvalidError) -> Any:
+def _refused(error: InvalidError | ConflictError) -> Any:
     rollback()
     flash(gettext(error.message, **error.values), "error")
     return _back()

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json
 import re
+from datetime import timedelta
 
 import pytest
 from records import STOP, record, send
 from sqlalchemy import select
 
-from console.services import bulletin_reading, bulletins, indicators, sightings
+from console.services import bulletin_reading, bulletins, indicators, sightings, subscriptions
 from console.services.actor import Actor
 from console.services.bulletins import Content
 from console.services.errors import ConflictError, ForbiddenError, InvalidError, NotFoundError
+from console.services.subscriptions import NewSubscription
 from console.sharing.document import Colour
 from console.sharing.patterns import address_match, operation_match
 from console.sharing.tlp import Tlp
@@ -355,6 +357,17 @@ def test_peers_and_subscriptions_are_for_administrators(app, client, tree, db):
     assert analyst.get("/sharing/").status_code == 403
     for path in ("peers", "peers/1/revoke", "subscriptions", "subscriptions/1/pull", "subscriptions/1/enabled"):
         assert analyst.submit(f"/sharing/{path}", {}).status_code == 403
+
+
+def test_pulling_what_the_worker_pulls_just_now_says_so_on_the_page(client, db, tree, clock):
+    wanted = NewSubscription("City", "https://a.example/taxii2/", "u", "p")
+    made = subscriptions.subscribe(db, tree.plant, wanted, clock(), allow_private=False)
+    made.pulling_until = clock() + timedelta(seconds=60)
+    number = made.id
+    db.commit()
+    answer = client.submit(f"/sharing/subscriptions/{number}/pull", follow_redirects=True)
+    assert answer.status_code == 200
+    assert "This subscription is being pulled already." in answer.get_data(as_text=True)
 
 
 def test_foreign_peers_and_subscriptions_are_not_found(client, mill_client):
