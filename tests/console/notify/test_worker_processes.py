@@ -89,7 +89,9 @@ def test_two_workers_on_one_store_send_each_message_once(
     assert first.is_alive()
     assert second.is_alive()
     with store.reader() as session:
-        assert session.scalar(select(func.count(NotificationAttempt.id))) == 120
+        # An attempt may fail before the message is handed over (a slow machine); one in each succeeds.
+        sent = select(func.count(NotificationAttempt.id)).where(NotificationAttempt.result == "sent")
+        assert session.scalar(sent) == 120
 
 
 def test_a_worker_that_is_asked_to_stop_gives_its_lease_back(
