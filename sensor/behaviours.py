@@ -19,6 +19,7 @@ BEHAVIOUR = record(
         ("quantity", "i4"),
         ("status", "i4"),
         ("detail", "u8"),
+        ("hash", "u8"),  # of the fields above, under this run's keys
         ("asked", "i4"),  # of an outcome: the behaviour of its request, -1 where that was not seen
         ("count", "i8"),
         ("first_ns", "i8"),

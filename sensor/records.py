@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+import mmap
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 
 def record(fields: Sequence[tuple[Any, ...]]) -> np.dtype[np.void]:
     """A structured dtype whose elements have attributes (`row.count`), in numba and without it, aligned as C would."""
     return np.dtype((np.record, np.dtype(list(fields), align=True)))
+
+
+def untouched(count: int, dtype: np.dtype[Any]) -> npt.NDArray[Any]:
+    """(count,) zeros whose memory the operating system gives page by page, when it is first written.
+
+    numpy's own large arrays ask for pages of 2 MB: a table of which a few rows are used would then be zeroed by the
+    megabyte, which took longer than decoding a hundred thousand frames.
+    """
+    return np.frombuffer(mmap.mmap(-1, count * dtype.itemsize), dtype, count)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 import sys
 from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -14,12 +15,14 @@ from sensor.decode import kernel
 from sensor.decode.pdu import Protocol
 from sensor.decode.state import ANSWER_WITHIN_NS, ASSEMBLED, EVENT, EVENTS, UNANSWERED_AFTER_NS, new_state
 from sensor.events import Columns, EventBatch
+from sensor.records import untouched
 from sensor.view import View
 
 # Ports as registered with IANA: mbap, iso-tsap, dnp.
 WATCHED_PORTS: Mapping[int, int] = {502: Protocol.MODBUS, 102: Protocol.S7COMM, 20000: Protocol.DNP3}
 
 Room = tuple[npt.NDArray[np.void], npt.NDArray[np.uint8]]  # event rows, bytes of assembled PDUs
+OCTET: np.dtype[Any] = np.dtype(np.uint8)
 ROOMS = 3  # kept for use again: the consumer holds one batch while it asks for the next
 
 
@@ -74,7 +77,7 @@ class Decoder:
             # The room itself, the loop and the call hold a reference each; columns and batches hold more.
             if all(sys.getrefcount(array) == 3 for array in room):
                 return room
-        room = np.empty(EVENTS, EVENT), np.empty(ASSEMBLED, np.uint8)
+        room = untouched(EVENTS, EVENT), untouched(ASSEMBLED, OCTET)
         self._rooms = [*self._rooms[-ROOMS + 1 :], room]
         return room
 

@@ -9,8 +9,9 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
+from sensor.decode.flows import spread
 from sensor.decode.pdu import NO_VALUE, Anomaly, Kind, Outcome, Protocol, mix
-from sensor.decode.state import ANSWER_WITHIN_NS, PENDING, PENDING_WAYS
+from sensor.decode.state import ANSWER_WITHIN_NS, PENDING, PENDING_WAYS, UNANSWERED_AFTER_NS
 
 DNP3 = int(Protocol.DNP3)
 REQUEST, RESPONSE = int(Kind.REQUEST), int(Kind.RESPONSE)
@@ -45,7 +46,7 @@ def _intern(s, b):
         + np.uint64(b.kind) * k[10],
         np.uint64(b.outcome) * k[11],
     )
-    mask = np.int64(len(slots) - 1)
+    mask = u.behaviour_mask
     slot = np.int64(h & np.uint64(mask))
     while slots[slot]:
         row = np.int64(slots[slot] - 1)
@@ -72,6 +73,7 @@ def _intern(s, b):
         return row - 1
     u.behaviours = row + 1
     slots[slot] = row + 1
+    b.hash = h
     b.count = 0
     b.value_min = NO_VALUE
     b.value_max = NO_VALUE
@@ -80,6 +82,8 @@ def _intern(s, b):
     b.anomalies = 0
     b.conversation = -1
     b.asked = -1
+    if 2 * u.behaviours > mask:
+        u.behaviour_mask = spread(slots, table, u.behaviours, mask)
     return np.int64(row)
 
 
@@ -132,21 +136,26 @@ def retire(s, place):
 
 
 @njit(cache=True, nogil=True, boundscheck=True)
-def _exchange_hash(s, pdu, conversation, asked_forward):
-    """Hash of what request and response share; the asker's direction keeps the two ends' requests apart."""
-    ends = np.uint64(conversation) * np.uint64(2) + np.uint64(asked_forward)
-    return mix(s.used[0].seed + ends, np.uint64(pdu.transaction) ^ (np.uint64(pdu.station) << np.uint64(20)))
+def _waiting_set(pdu, conversation, asked_forward):
+    """First place of the set in which this request waits, or the one that this response answers.
+
+    Not hashed: 16 sets follow each other for each asker, and those of the conversations that are alive lie side by
+    side, in memory that stays in the cache.
+    """
+    asker = 2 * conversation + asked_forward + 257 * (pdu.station & 0xFFFF)
+    return ((16 * asker + (pdu.transaction & 15)) * PENDING_WAYS) & (PENDING - 1)
 
 
 @njit(cache=True, nogil=True, boundscheck=True)
 def _find(s, pdu, conversation, asked_forward):
     """Where the PDU's request waits: (its place, a free place, the tag of both); places are -1 where there is none.
 
-    The tags of all places that a request may take lie side by side: most searches read one line of the cache.
+    The tags of a set lie side by side: a search reads one line of the cache.
     """
-    h = _exchange_hash(s, pdu, conversation, asked_forward)
-    base = np.int64(h & np.uint64(PENDING - PENDING_WAYS))
-    tag = np.uint32(h >> np.uint64(32)) | np.uint32(1)  # 0 says free
+    base = _waiting_set(pdu, conversation, asked_forward)
+    tag = np.uint32(mix(s.used[0].seed + np.uint64(conversation), pdu.transaction) >> np.uint64(32)) | np.uint32(
+        1
+    )  # 0: free
     free = np.int64(-1)
     for k in range(base, base + PENDING_WAYS):
         other = s.waiting_tags[k]
@@ -167,15 +176,15 @@ def _find(s, pdu, conversation, asked_forward):
 
 
 @njit(cache=True, nogil=True, boundscheck=True)
-def _make_place(s, pdu, conversation, forward):
+def _make_place(s, pdu, conversation, forward, ts_ns):
     """Retire the oldest of the requests that stand where this one could; returns its place."""
-    h = _exchange_hash(s, pdu, conversation, forward)
-    base = np.int64(h & np.uint64(PENDING - PENDING_WAYS))
-    oldest = base
+    base = _waiting_set(pdu, conversation, forward)
+    oldest = np.int64(base)
     for k in range(base, base + PENDING_WAYS):
         if s.waiting[k].ts_ns < s.waiting[oldest].ts_ns:
             oldest = np.int64(k)
-    s.counters[0].waiting_retired += 1
+    if ts_ns - s.waiting[oldest].ts_ns < UNANSWERED_AFTER_NS:  # it might still have been answered
+        s.counters[0].waiting_retired += 1
     retire(s, oldest)
     return oldest
 
@@ -206,7 +215,7 @@ def settle(s, events, pdu, conversation, forward, ts_ns, frame, pdu_at, size):
             retire(s, place)
             free = place
         elif free < 0 and pdu.expects:
-            free = _make_place(s, pdu, conversation, forward)
+            free = _make_place(s, pdu, conversation, forward, ts_ns)
     elif pdu.kind == RESPONSE:
         place, free, tag = _find(s, pdu, conversation, 1 - forward)
         if place >= 0:

@@ -18,6 +18,21 @@ def _endpoint(seed, hi, lo, port):
 
 
 @njit(cache=True, nogil=True, boundscheck=True)
+def spread(slots, table, rows, mask):
+    """Let a hash table use twice as many of its slots; returns the new mask. `table` rows keep their `hash`."""
+    if 2 * (mask + 1) > len(slots):
+        return mask
+    mask = 2 * mask + 1
+    slots[: mask + 1] = 0
+    for row in range(rows):
+        slot = np.int64(table[row].hash & np.uint64(mask))
+        while slots[slot]:
+            slot = (slot + 1) & mask
+        slots[slot] = row + 1
+    return mask
+
+
+@njit(cache=True, nogil=True, boundscheck=True)
 def host(s, family, hi, lo):
     """Row of the address in the host table, made when it is new; the last row when the table is full."""
     hosts, slots = s.hosts, s.host_slots
@@ -57,7 +72,7 @@ def conversation(s, packet, ts_ns, frame):
         to_server = False
         if protocol == 0:
             return np.int64(-1)
-    mask = np.int64(len(slots) - 1)
+    mask = u.conversation_mask
     key = (
         _endpoint(seed, packet.src_hi, packet.src_lo, packet.src_port)
         + _endpoint(seed, packet.dst_hi, packet.dst_lo, packet.dst_port)
@@ -94,6 +109,9 @@ def conversation(s, packet, ts_ns, frame):
         return np.int64(-1)
     u.conversations = row + 1
     slots[slot] = row + 1
+    table[row].hash = key
+    if 2 * u.conversations > mask:
+        u.conversation_mask = spread(slots, table, u.conversations, mask)
     swapped = packet.transport == TCP and packet.flags & SYN and packet.flags & ACK
     c = table[row]
     c.family = packet.family

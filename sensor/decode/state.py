@@ -14,7 +14,7 @@ import numpy.typing as npt
 from sensor.behaviours import BEHAVIOUR
 from sensor.decode.pdu import PDU
 from sensor.events import DTYPES
-from sensor.records import record
+from sensor.records import record, untouched
 
 # Caps, each with its reason. Reaching one is counted in COUNTERS and never an error.
 MAX_CONVERSATIONS = 1 << 20  # industrial links have tens; a million is a flood, 250 MB
@@ -26,9 +26,10 @@ PARK_BYTES = 1 << 16  # the longest segment (IP total length)
 PARKS = 1024  # out-of-order segments kept at one time, over all streams
 PARKS_EACH = 32  # of one direction: more means that the gap will not be filled
 PENDING = 1 << 16  # requests that wait for their answer
-PENDING_WAYS = 8  # places tried for one request before the oldest is retired as unanswered
+PENDING_WAYS = 16  # places of one set, before the oldest request is retired as unanswered
 ANSWER_WITHIN_NS = 30 * 10**9  # slow gateways need seconds; a later response belongs to another request
 UNANSWERED_AFTER_NS = 2 * 10**9  # at the end of a capture, younger requests may still have been answered
+FIRST_SLOTS = 1 << 10  # of a hash table: a small one stays in the cache
 GAP_PATIENCE = 6  # frames of a conversation that may follow before a gap which the receiver acknowledged is given up
 RESYNC_DISTANCE = 1 << 24  # a sequence number this far off is another connection, not a gap
 
@@ -36,7 +37,7 @@ RESYNC_DISTANCE = 1 << 24  # a sequence number this far off is another connectio
 # every parked segment of its direction may complete messages, the shortest of which has 8 bytes.
 ROOM_EVENTS = (PARKS_EACH + 2) * PARK_BYTES // 8
 ROOM_ASSEMBLED = (PARKS_EACH + 2) * (PARK_BYTES + HOLD_BYTES)
-EVENTS = ROOM_EVENTS + (1 << 15)  # rows of one EventBatch at most; a usual one has 1 << 15 and stays in the cache
+EVENTS = ROOM_EVENTS + (1 << 13)  # rows of one EventBatch at most; a usual one has 1 << 13 and stays in the cache
 ASSEMBLED = ROOM_ASSEMBLED + (1 << 23)
 
 HOST = record([("hi", "u8"), ("lo", "u8"), ("family", "u1")])  # an address: 128 bits, IPv4 in `lo`; family 4 or 6
@@ -58,6 +59,7 @@ CONVERSATION = record(
         ("garbage", "i8"),  # runs of bytes that cannot be the protocol
         ("garbage_frame", "i8"),  # the first frame that held such a run
         ("lost", "i8"),  # bytes missing from the streams
+        ("hash", "u8"),
     ]
 )  # fmt: skip
 
@@ -134,7 +136,7 @@ COUNTERS = record(
             "assemblies_refused",
             "conversations_refused",
             "behaviours_refused",
-            "waiting_retired",  # requests given up because PENDING was full
+            "waiting_retired",  # requests given up although they were young, for want of a place
             "unanswered",
             "s7comm_plus",  # messages with protocol id 0x72
             "other_cotp",  # COTP user data that is not S7comm (MMS, ...)
@@ -156,6 +158,8 @@ USED = record(
         ("free_holds", "i8"),
         ("free_parks", "i8"),
         ("last_ns", "i8"),
+        ("behaviour_mask", "i8"),  # length of the part of the hash table in use, less 1: it grows with what it holds
+        ("conversation_mask", "i8"),
         ("seed", "u8"),  # of every hash
         ("keys", "u8", (12,)),  # secret odd factors, one for each field of a behaviour's identity
     ]
@@ -195,9 +199,10 @@ STATE = record(
 
 def new_state(ports: Mapping[int, int], seed: int) -> npt.NDArray[np.void]:
     """(1,) STATE, empty; `ports` maps a transport port to the Protocol expected there, `seed` is that of the hashes."""
-    state = np.zeros(1, STATE)
+    state = untouched(1, STATE)
     s = state[0]
     s.used[0].seed = seed
+    s.used[0].behaviour_mask = s.used[0].conversation_mask = FIRST_SLOTS - 1
     s.used[0].keys[:] = np.random.default_rng(seed).integers(0, 2**64, 12, np.uint64) | np.uint64(1)
     s.used[0].free_holds, s.used[0].free_parks = HOLDS, PARKS
     s.hold_stack[:] = np.arange(HOLDS - 1, -1, -1)

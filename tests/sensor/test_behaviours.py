@@ -132,13 +132,11 @@ def test_the_same_transaction_in_another_connection_is_another_request():
 
 
 def test_requests_that_wait_are_bounded_and_none_is_lost():
-    talk = Talk()
     asked = PENDING + PENDING // 2
     packets = [
         Talk(sport=1024 + n // 60000, client_seq=1000 + 12 * (n % 60000)).asks(read_coils(n % 60000, address=1))
         for n in range(asked)
     ]
-    del talk
     decoder = run(*packets, step_ns=1000)
     counters = decoder.counters()
     assert counters["waiting_retired"] > 0
