@@ -21,6 +21,7 @@ from detectors import knowledge
 from detectors.finding import Evidence, Finding, FindingId, to_dict
 from detectors.pipeline import Options, Pipeline, merge
 from sensor.capture.source import CaptureError, open_capture
+from sensor.kernel_cache import compiled_before
 from sensor.spool import Spool
 from sensor.uplink import Config, Uplink, UplinkError
 
@@ -64,6 +65,8 @@ class SensorProgram:
                 if self._stop.is_set():
                     return code
             done = self._done()
+            if not compiled_before():
+                self._say("compiling the decoder; this happens once for each version and takes about a minute ...")
             for path in captures:
                 code = max(code, self._inspect(path, done))
                 if self._stop.is_set():

@@ -53,6 +53,12 @@ def use_kernel_cache() -> None:
             sys.modules["numba"].config.CACHE_DIR = str(folder)
 
 
+def compiled_before() -> bool:
+    """Whether kernels of these sources stand in the cache: if not, the first capture waits for the compiler."""
+    folder = os.environ.get(VARIABLE)
+    return folder is not None and any(Path(folder).rglob("*.nbi"))
+
+
 def _prune(base: Path) -> None:
     for old in base.iterdir():
         if old.stat().st_mtime < time.time() - KEEP_DAYS * 86_400:

@@ -28,7 +28,7 @@ ROOT = Path(__file__).resolve().parent.parent
 VENV = ROOT / ".venv"
 PYTHON = VENV / "bin" / "python"
 STAMPS = VENV / "stamps"
-OLDEST, TOO_NEW = (3, 11), (3, 14)  # as requires-python in pyproject.toml
+OLDEST, TOO_NEW = (3, 11), (3, 15)  # as requires-python in pyproject.toml
 
 
 class SetupError(Exception):
