@@ -8,11 +8,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-import waitress
 from sqlalchemy import select
 
-from console import create_app
-from console.notify.worker import start_beside
 from console.services import organisations, sensors, subscriptions, users
 from console.services.actor import Role, the_console, utc_now
 from console.services.errors import InvalidError
@@ -21,7 +18,6 @@ from console.settings import Settings, secret_key
 from console.store.engine import Store, open_store
 from console.store.migrations import upgrade
 from console.store.models import Organisation, OrganisationKind, Subscription
-from console.web.application import MAX_BODY_BYTES
 
 log = logging.getLogger(__name__)
 
@@ -120,6 +116,13 @@ def pull(settings: Settings) -> dict[str, PullReport]:
 
 def serve(settings: Settings, worker: bool = True) -> None:
     """Serve until SIGTERM or SIGINT, with the notification worker beside it. OSError when the port is taken."""
+    # Here, because the commands that only touch the store should not wait for the web stack.
+    import waitress
+
+    from console import create_app
+    from console.notify.worker import start_beside
+    from console.web.application import MAX_BODY_BYTES
+
     app = create_app(settings)
     server = waitress.create_server(
         app,
