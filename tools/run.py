@@ -154,12 +154,12 @@ def run(port: int, data: Path) -> None:
     env = {**os.environ, "FENGHUO_DATA_DIR": str(data), "FENGHUO_HOST": HOST, "FENGHUO_PORT": str(port)}
     env["PYTHONUNBUFFERED"] = "1"
     account = first_user(data, env)
-    key = sensor_key(data, env)
     children = []
     try:
         say(f"starting the console at {url} ...")
         console = Child("console", ["console", "run"], env, data / "console.log")
         children.append(console)
+        key = sensor_key(data, env)  # meanwhile: the store takes both
         wait_until_served(console, url)
         say("starting a sensor on the sample captures ...")
         arguments = ["sensor", "run", "--console", url, "--spool", str(data / "demo-sensor")]
