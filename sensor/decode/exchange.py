@@ -153,9 +153,8 @@ def _find(s, pdu, conversation, asked_forward):
     The tags of a set lie side by side: a search reads one line of the cache.
     """
     base = _waiting_set(pdu, conversation, asked_forward)
-    tag = np.uint32(mix(s.used[0].seed + np.uint64(conversation), pdu.transaction) >> np.uint64(32)) | np.uint32(
-        1
-    )  # 0: free
+    h = mix(s.used[0].seed + np.uint64(conversation), pdu.transaction)
+    tag = np.uint32(h >> np.uint64(32)) | np.uint32(1)  # 0 says free
     free = np.int64(-1)
     for k in range(base, base + PENDING_WAYS):
         other = s.waiting_tags[k]

@@ -20,7 +20,7 @@ MAX_TAGS = 8  # 802.1Q nests two; more is an evasion, and the rest is not looked
 MAX_EXTENSIONS = 16
 
 TCP, UDP = 6, 17
-FIN, SYN, RST, ACK = 0x01, 0x02, 0x04, 0x10
+SYN, ACK = 0x02, 0x10
 
 
 @njit(cache=True, nogil=True, boundscheck=True)

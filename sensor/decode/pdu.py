@@ -77,7 +77,7 @@ PDU = record(
             "object",
             "i8",
         ),  # first object addressed: Modbus address; S7 area/DB/offset packed; DNP3 group << 8 | variation
-        ("quantity", "i4"),  # how many: Modbus quantity, S7 item count, DNP3 object header count
+        ("quantity", "i4"),  # how many: Modbus quantity, S7 item count, DNP3 points addressed
         ("value", "i8"),  # first value carried, for ranges; NO_VALUE when there is none
         ("status", "i4"),  # Modbus exception code; S7 error class << 8 | code; DNP3 internal indications
         ("detail", "u8"),  # seeded hash of whatever else makes this request a different behaviour (item list, name)
