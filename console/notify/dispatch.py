@@ -82,18 +82,27 @@ class Dispatcher:
         return True
 
     def _hold(self) -> bool:
-        start = steady()
-        if start < self._renew_at:
+        """Whether this worker holds the lease; it is renewed when a third of it has passed."""
+        if steady() < self._renew_at:
             return True
-        if start >= self._held_until:
-            # What was claimed before the lease ended and then not sent is left behind, also by ourselves.
-            self.owner = secrets.token_hex(16)
+        with self._as_holder() as session:
+            return session is not None
+
+    @contextmanager
+    def _as_holder(self) -> Iterator[Session | None]:
+        """A writing transaction of the lease's holder, which renews it in passing; None while another has it.
+
+        What one holder claims is left behind for the next. So the row itself is asked in the same transaction, and no
+        clock: a worker that still believes in a lease that was taken from it would send what the other sends.
+        """
         with self._transaction() as session:
+            start = steady()
             held = lease.hold(session, lease.NOTIFY, self.owner, self._clock())
-        # Counted from before the transaction: this process must stop believing before another may begin.
-        self._renew_at = start + RENEW_S if held else 0.0
-        self._held_until = start + lease.DURATION.total_seconds() if held else 0.0
-        return held
+            if not held:  # whoever has it may now repeat what we claimed: none of it is ours when we hold it again
+                self.owner, self._renew_at, self._held_until = secrets.token_hex(16), 0.0, 0.0
+            yield session if held else None
+        if held:  # and committed
+            self._renew_at, self._held_until = start + RENEW_S, start + lease.DURATION.total_seconds()
 
     def _guarded(self, work: Callable[P, None], *args: P.args, **kwargs: P.kwargs) -> None:
         """One item that fails is reported and passed over; the others go on."""
@@ -137,16 +146,11 @@ class Dispatcher:
 
     def _send_next(self, name: str) -> bool:
         """Claim, send, record: one message of a channel. False when there is none."""
-        owner = self.owner
-        if steady() >= self._held_until:
-            return False
-        with self._transaction() as session:
-            claim = outbox.claim(session, owner, name, self._clock())
+        with self._as_holder() as session:
+            claim = outbox.claim(session, self.owner, name, self._clock()) if session is not None else None
         if claim is None:
             return False
         result = self._attempt(name, claim)
-        if result is None:
-            return False
         while not self._record(claim, result):
             if self._stopping:
                 return False
@@ -165,13 +169,13 @@ class Dispatcher:
             return False
         return True
 
-    def _attempt(self, name: str, claim: outbox.Claim) -> DeliveryResult | None:
-        """The far side's answer; None when the lease ended meanwhile, and nothing was sent."""
+    def _attempt(self, name: str, claim: outbox.Claim) -> DeliveryResult:
+        """The far side's answer."""
         try:
             with self._store.reader() as session:
                 prepared = self._message(session.get_one(Notification, claim.notification_id))
             if steady() >= self._held_until:
-                return None  # another worker may have this message already
+                return DeliveryResult(State.FAILED_FOR_NOW, "not sent: another worker may have taken over meanwhile")
             return self._channels[name].send(prepared)
         except Exception as error:  # a message that cannot even be made, or a channel's own fault
             log.exception("notification %d could not be sent", claim.notification_id)

@@ -17,11 +17,11 @@ NOTIFY = "notify"  # the lease of whoever sends notifications
 def hold(session: Session, name: str, owner: str, now: datetime) -> bool:
     """Take the lease or renew it until now + DURATION; False while another owner holds it. The caller commits.
 
-    A lease that would end later than now + DURATION was written under another clock: the clock was set back, and
-    waiting for its end could take hours. It counts as ended.
+    A lease that would end much later than now + DURATION was written under another clock: the clock was set back, and
+    waiting for its end could take hours. It counts as ended. A clock that is corrected by less than DURATION leaves it.
     """
     until = now + DURATION
-    free = or_(Lease.owner == owner, Lease.until <= now, Lease.until > until)
+    free = or_(Lease.owner == owner, Lease.until <= now, Lease.until > until + DURATION)
     taken = session.execute(update(Lease).where(Lease.name == name, free).values(owner=owner, until=until))
     if taken.rowcount == 1:  # type: ignore[attr-defined]
         return True
@@ -43,4 +43,4 @@ def release(session: Session, name: str, owner: str, now: datetime) -> None:
 def is_held(session: Session, name: str, now: datetime) -> bool:
     """Whether any process holds the lease now."""
     until = session.scalar(select(Lease.until).where(Lease.name == name))
-    return until is not None and now < until <= now + DURATION
+    return until is not None and now < until <= now + 2 * DURATION

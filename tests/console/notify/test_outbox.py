@@ -209,7 +209,7 @@ def test_an_attempt_that_a_crash_cut_short_is_seen_and_repeated_by_the_next_work
     assert [(attempt.number, attempt.result) for attempt in row.history] == [(1, None), (2, "sent")]
 
 
-def test_what_a_worker_claimed_and_left_when_its_lease_ended_it_sends_itself_once_it_has_the_lease_again(
+def test_what_a_worker_claimed_and_could_not_send_before_its_lease_ended_is_sent_at_the_next_attempt(
     dispatcher: Dispatcher, store: Store, tree: Any, clock: Any, lin: int, mail_server: MailServer,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
@@ -225,12 +225,32 @@ def test_what_a_worker_claimed_and_left_when_its_lease_ended_it_sends_itself_onc
     monkeypatch.setattr(dispatch, "steady", lambda: time.monotonic() + slept)
     monkeypatch.setattr(outbox, "claim", claim_and_sleep)
     run(dispatcher)
-    assert state(store, written).state == "sending"
+    assert state(store, written).state == "failed for now"
     assert mail_server.box.deliveries == [], "nothing is sent without the lease"
     monkeypatch.setattr(outbox, "claim", claim)
-    clock.advance(seconds=10)
+    clock.advance(minutes=2)
     run(dispatcher)
     assert state(store, written).state == "sent"
+
+
+def test_a_worker_that_still_believes_in_a_lease_that_was_taken_from_it_claims_nothing(
+    make_dispatcher: Any, store: Store, tree: Any, clock: Any, lin: int, mail_server: MailServer
+) -> None:
+    believer, successor = make_dispatcher(), make_dispatcher()
+    assert believer.tick()
+    clock.advance(seconds=11)  # the wall clock was set: no steady clock saw those seconds
+    assert successor.tick()
+    for _ in range(3):
+        write(store, tree, clock, lin)
+    with store.transaction() as session:  # what the successor is sending
+        held = outbox.claim(session, successor.owner, "email", clock())
+    assert held is not None
+    believer.tick()
+    believer.settle()
+    assert mail_server.box.deliveries == []
+    assert not believer.tick()
+    run(successor)
+    assert state(store, held.notification_id).history[-1].number == 1, "nobody took it over"
 
 
 def test_an_answer_that_the_store_does_not_take_at_once_is_not_forgotten(
@@ -277,7 +297,9 @@ def test_the_lease_has_one_owner_ends_by_itself_and_survives_a_clock_set_back(st
     assert hold("a")
     assert not hold("b")
     assert hold("a")
-    clock.advance(seconds=9.9)
+    clock.advance(seconds=-0.01)
+    assert not hold("b"), "a small correction of the clock takes it from nobody"
+    clock.advance(seconds=9.91)
     assert not hold("b")
     clock.advance(seconds=0.1)
     assert hold("b")
