@@ -23,6 +23,13 @@ class Protocol(IntEnum):
     MODBUS = 1
     S7COMM = 2
     DNP3 = 3
+    IEC104 = 4
+    ENIP = 5
+    OPCUA = 6
+    BACNET = 7
+    MMS = 8
+    GOOSE = 9
+    S7COMM_PLUS = 10  # named, not decoded
 
 
 class Kind(IntEnum):
