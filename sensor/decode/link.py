@@ -27,14 +27,19 @@ SYN, ACK = 0x02, 0x10
 def parse(buf, at, captured, wire, linktype, packet):
     """Fill a PACKET record from the frame buf[at:at + captured]; `wire` is its length on the wire.
 
-    Returns OK, or why there is no transport payload to look at.
+    Returns OK, or why there is no transport payload to look at. Whatever it returns, `vlan`, `ethernet`, `ethertype` and
+    `network` say how far it came.
     """
     end = at + captured
     packet.vlan = -1
+    packet.ethernet = -1
+    packet.network = -1
+    packet.ethertype = 0
     ethertype = 0
     if linktype == ETHERNET:
         if captured < 14:
             return MALFORMED
+        packet.ethernet = at
         ethertype = u16be(buf, at + 12)
         at += 14
     elif linktype == LINUX_SLL:
@@ -61,6 +66,7 @@ def parse(buf, at, captured, wire, linktype, packet):
         packet.vlan = u16be(buf, at) & 0x0FFF
         ethertype = u16be(buf, at + 2)
         at += 4
+    packet.ethertype = ethertype
     if at >= end:
         return MALFORMED if ethertype == 0x0800 or ethertype == 0x86DD else NOT_IP
     if ethertype != 0 and ethertype != 0x0800 and ethertype != 0x86DD:
@@ -82,6 +88,7 @@ def _ipv4(buf, at, end, cut, packet):
     total = u16be(buf, at + 2)
     if header < 20 or at + header > end:
         return MALFORMED
+    packet.network = at
     packet.family = 4
     packet.src_hi = 0
     packet.src_lo = u32be(buf, at + 12)
@@ -102,6 +109,7 @@ def _ipv6(buf, at, end, cut, packet):
         return MALFORMED
     length = u16be(buf, at + 4)
     following = np.int64(buf[at + 6])
+    packet.network = at
     packet.family = 6
     packet.src_hi = u64be(buf, at + 8)
     packet.src_lo = u64be(buf, at + 16)

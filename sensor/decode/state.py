@@ -108,6 +108,9 @@ PACKET = record(  # what link.py found in a frame
         ("seq", "i8"), ("ack", "i8"),
         ("at", "i8"), ("end", "i8"),  # payload in the frame buffer
         ("missing", "i8"),  # payload bytes that were on the wire and are not in the capture
+        ("ethernet", "i8"),  # where the innermost Ethernet header begins, -1 when there is none
+        ("network", "i8"),  # where the innermost IP header begins, -1 when there is none
+        ("ethertype", "i4"),  # behind the innermost tag; 0 when the link layer has none
     ]
 )  # fmt: skip
 
