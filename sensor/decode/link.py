@@ -27,8 +27,8 @@ SYN, ACK = 0x02, 0x10
 def parse(buf, at, captured, wire, linktype, packet):
     """Fill a PACKET record from the frame buf[at:at + captured]; `wire` is its length on the wire.
 
-    Returns OK, or why there is no transport payload to look at. Whatever it returns, `vlan`, `ethernet`, `ethertype` and
-    `network` say how far it came.
+    Returns OK, or why there is no transport payload to look at. Whatever it returns, `vlan`, `ethernet`, `ethertype`
+    and `network` say how far it came.
     """
     end = at + captured
     packet.vlan = -1
