@@ -11,9 +11,10 @@ import numpy as np
 import numpy.typing as npt
 
 from sensor.capture.frames import FrameBatch
-from sensor.decode import kernel
-from sensor.decode.pdu import Protocol
-from sensor.decode.state import ANSWER_WITHIN_NS, ASSEMBLED, EVENT, EVENTS, UNANSWERED_AFTER_NS, new_state
+from sensor.decode import exchange, kernel
+from sensor.decode.pdu import PDU, Protocol
+from sensor.decode.read import READERS
+from sensor.decode.state import ANSWER_WITHIN_NS, ASSEMBLED, EVENT, MESSAGE, MESSAGES, UNANSWERED_AFTER_NS, new_state
 from sensor.events import Columns, EventBatch
 from sensor.records import untouched
 from sensor.view import View
@@ -36,6 +37,8 @@ class Decoder:
         self._state = new_state(ports, secrets.randbits(64) if seed is None else seed)
         self._used = self._state[0].used[0]
         self._rooms: list[Room] = []
+        self._messages = untouched(MESSAGES, MESSAGE)
+        self._pdus = untouched(MESSAGES, PDU)
         self.view = View(self._state)
 
     def decode(self, batches: Iterable[FrameBatch]) -> Iterator[EventBatch]:
@@ -43,9 +46,9 @@ class Decoder:
         for batch in batches:
             yield from self._walk(batch)
             # Late answers belong to nobody; asking again each batch keeps the table for requests that are alive.
-            kernel.sweep(self._state, int(self._used.last_ns) - ANSWER_WITHIN_NS)
+            exchange.sweep(self._state, int(self._used.last_ns) - ANSWER_WITHIN_NS)
         yield from self._flush()
-        kernel.sweep(self._state, int(self._used.last_ns) - UNANSWERED_AFTER_NS)
+        exchange.sweep(self._state, int(self._used.last_ns) - UNANSWERED_AFTER_NS)
 
     def counters(self) -> dict[str, int]:
         """What happened to the frames: names and meanings in sensor/decode/state.py."""
@@ -57,7 +60,7 @@ class Decoder:
             events, out = self._room()
             row = kernel.walk(
                 batch.data, batch.ts_ns, batch.offset, batch.captured, batch.wire, batch.link, batch.first, row,
-                self._state, events, out,
+                self._state, self._messages, out,
             )  # fmt: skip
             yield from self._given(events, batch.data, out)
 
@@ -66,27 +69,30 @@ class Decoder:
         nothing = np.zeros(0, np.uint8)
         while conversation >= 0:
             events, out = self._room()
-            conversation = kernel.flush(conversation, self._state, events, out)
+            conversation = kernel.flush(conversation, self._state, self._messages, out)
             yield from self._given(events, nothing, out)
 
     def _room(self) -> Room:
         """Room for the events of one batch: used again once nobody holds the batch that it belonged to."""
-        self._used.rows = 0
-        self._used.assembled = 0
+        self._used.messages = self._used.found = self._used.assembled = 0
         for room in self._rooms:
             # The room itself, the loop and the call hold a reference each; columns and batches hold more.
             if all(sys.getrefcount(array) == 3 for array in room):
                 return room
-        room = untouched(EVENTS, EVENT), untouched(ASSEMBLED, OCTET)
+        room = untouched(MESSAGES, EVENT), untouched(ASSEMBLED, OCTET)
         self._rooms = [*self._rooms[-ROOMS + 1 :], room]
         return room
 
     def _given(
         self, events: npt.NDArray[np.void], frames: npt.NDArray[np.uint8], out: npt.NDArray[np.uint8]
     ) -> Iterator[EventBatch]:
-        rows = int(self._used.rows)
+        rows = int(self._used.messages)
         if rows == 0:
             return
+        for protocol, read in READERS.items():
+            if int(self._used.found) >> protocol & 1:
+                read(frames, out, self._messages, rows, self._used.seed, self._pdus)
+        exchange.settle(self._messages, self._pdus, self._state, events)
         columns = Columns(**{name: events[name][:rows] for name in Columns._fields})
         batch = EventBatch(columns, int(self._used.events) - rows, frames, out)
         self.view.learn(batch)

@@ -9,11 +9,12 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
+from sensor.decode.borrow import borrow
 from sensor.decode.flows import spread
 from sensor.decode.pdu import NO_VALUE, Anomaly, Kind, Outcome, Protocol, mix
 from sensor.decode.state import ANSWER_WITHIN_NS, PENDING, PENDING_WAYS, UNANSWERED_AFTER_NS
 
-DNP3 = int(Protocol.DNP3)
+MODBUS, S7COMM, DNP3 = int(Protocol.MODBUS), int(Protocol.S7COMM), int(Protocol.DNP3)
 REQUEST, RESPONSE = int(Kind.REQUEST), int(Kind.RESPONSE)
 ASKED, ANSWERED, REFUSED = int(Outcome.ASKED), int(Outcome.ANSWERED), int(Outcome.REFUSED)
 UNANSWERED, UNSOLICITED = int(Outcome.UNANSWERED), int(Outcome.UNSOLICITED)
@@ -189,17 +190,13 @@ def _make_place(s, pdu, conversation, forward, ts_ns):
 
 
 @njit(cache=True, nogil=True, boundscheck=True)
-def settle(s, events, pdu, conversation, forward, ts_ns, frame, pdu_at, size):
-    """Pair, intern and write one PDU.
-
-    conversation: its row; forward: 1 when endpoint a sent it; pdu_at: as in the event column; size: its bytes.
-    """
+def _settle(s, m, pdu, e):
+    """Pair and intern the PDU of message `m`, and write its event `e`."""
     u = s.used[0]
     table = s.behaviours
+    conversation, forward, ts_ns, frame = np.int64(m.conversation), np.int64(m.forward), m.ts_ns, m.frame
     c = s.conversations[conversation]
-    c.messages += 1
-    s.counters[0].messages += 1
-    anomalies = np.uint32(pdu.anomalies)
+    anomalies = np.uint32(pdu.anomalies) | np.uint32(m.marks)
     request = np.int64(-1)
     request_frame = np.int64(-1)
     latency = np.int64(-1)
@@ -221,7 +218,7 @@ def settle(s, events, pdu, conversation, forward, ts_ns, frame, pdu_at, size):
             w = s.waiting[place]
             if ts_ns - w.ts_ns > ANSWER_WITHIN_NS:
                 retire(s, place)
-            elif pdu.protocol == DNP3 or table[w.behaviour].function == pdu.function:
+            elif not (pdu.protocol == MODBUS or pdu.protocol == S7COMM) or table[w.behaviour].function == pdu.function:
                 s.waiting_tags[place] = 0
                 asked = np.int64(w.behaviour)
                 request = w.event
@@ -265,7 +262,6 @@ def settle(s, events, pdu, conversation, forward, ts_ns, frame, pdu_at, size):
         t.asked = asked
     _count(t, ts_ns, frame, conversation, pdu.value, anomalies)
 
-    e = events[u.rows]
     e.ts_ns = ts_ns
     e.frame = frame
     e.conversation = conversation
@@ -287,8 +283,8 @@ def settle(s, events, pdu, conversation, forward, ts_ns, frame, pdu_at, size):
     e.request_frame = request_frame
     e.asked = asked
     e.latency_ns = latency
-    e.pdu_at = pdu_at
-    e.pdu_length = size
+    e.pdu_at = m.at
+    e.pdu_length = m.size
     if pdu.kind == REQUEST and pdu.expects:
         s.waiting_tags[free] = tag
         w = s.waiting[free]
@@ -301,13 +297,22 @@ def settle(s, events, pdu, conversation, forward, ts_ns, frame, pdu_at, size):
         w.ts_ns = ts_ns
         w.frame = frame
         w.event = u.events
-    u.rows += 1
     u.events += 1
 
 
 @njit(cache=True, nogil=True, boundscheck=True)
-def sweep(s, before_ns):
+def settle(messages, pdus, state, events):
+    """Third pass: the messages of a batch and their PDUs become events, row for row."""
+    messages, pdus, events = borrow(messages), borrow(pdus), borrow(events)
+    s = state[0]
+    for i in range(s.used[0].messages):
+        _settle(s, messages[i], pdus[i], events[i])
+
+
+@njit(cache=True, nogil=True, boundscheck=True)
+def sweep(state, before_ns):
     """Retire every request asked before `before_ns`."""
+    s = state[0]
     for k in range(PENDING):
         if s.waiting_tags[k] and s.waiting[k].ts_ns < before_ns:
             retire(s, k)

@@ -112,7 +112,7 @@ def conversation(s, packet, ts_ns, frame):
     table[row].hash = key
     if 2 * u.conversations > mask:
         u.conversation_mask = spread(slots, table, u.conversations, mask)
-    swapped = packet.transport == TCP and packet.flags & SYN and packet.flags & ACK
+    swapped = packet.transport == TCP and packet.control & SYN and packet.control & ACK
     c = table[row]
     c.family = packet.family
     c.transport = packet.transport

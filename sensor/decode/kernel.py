@@ -1,31 +1,35 @@
-"""The loop over frames: link, conversation, stream, messages. Everything below runs without a Python object."""
+"""The loop over frames: link, conversation, stream, messages. Everything below runs without a Python object.
+
+This is the first of three passes over a batch: frames to messages here, messages to PDUs in read.py, PDUs to events in
+exchange.py. Each pass compiles by itself, so that a protocol costs nothing where it is not spoken.
+"""
 
 from __future__ import annotations
 
 import numpy as np
 from numba import njit
 
-from sensor.decode import exchange, flows, link, streams
+from sensor.decode import flows, link, streams
 from sensor.decode.borrow import borrow
 from sensor.decode.messages import IN_FRAMES, drain
-from sensor.decode.state import ROOM_ASSEMBLED, ROOM_EVENTS
+from sensor.decode.state import ROOM_ASSEMBLED, ROOM_MESSAGES
 
 
 @njit(cache=True, nogil=True, boundscheck=True)
-def walk(data, ts_ns, offset, captured, wire, linktype, first, begin, state, events, out):
-    """Decode frames from row `begin` on until all are done or `events` or `out` lacks the room for one more frame.
+def walk(data, ts_ns, offset, captured, wire, linktype, first, begin, state, messages, out):
+    """Decode frames from row `begin` on until all are done or `messages` or `out` lacks the room for one more frame.
 
     The arrays are those of FrameBatch; `first` is the number of its first frame. Returns the row to go on from.
     """
-    data, events, out = borrow(data), borrow(events), borrow(out)
+    data, messages, out = borrow(data), borrow(messages), borrow(out)
     s = state[0]
     used = s.used[0]
     counters = s.counters[0]
     packet = s.packet[0]
-    room_events = len(events) - ROOM_EVENTS
+    room_messages = len(messages) - ROOM_MESSAGES
     room_assembled = len(out) - ROOM_ASSEMBLED
     for i in range(begin, len(ts_ns)):
-        if used.rows > room_events or used.assembled > room_assembled:
+        if used.messages > room_messages or used.assembled > room_assembled:
             return i
         counters.frames += 1
         counters.bytes += captured[i]
@@ -58,32 +62,26 @@ def walk(data, ts_ns, offset, captured, wire, linktype, first, begin, state, eve
             else:
                 c.frames_b += 1
         if packet.transport == link.TCP:
-            streams.segment(s, events, out, row, forward, now, frame, data, packet)
+            streams.segment(s, messages, out, row, forward, now, frame, data, packet)
         elif packet.end > packet.at:
             counters.segments += 1
             side = s.sides[2 * row + (0 if forward else 1)]
             side.split = 0
-            drain(s, events, out, side, row, forward, now, frame, data, packet.at, packet.end, IN_FRAMES)
+            drain(s, messages, out, side, row, forward, now, frame, data, packet.at, packet.end, IN_FRAMES)
     return len(ts_ns)
 
 
 @njit(cache=True, nogil=True, boundscheck=True)
-def flush(begin, state, events, out):
+def flush(begin, state, messages, out):
     """At the end of a capture: read what waits behind gaps. Returns the conversation to go on from, -1 when done."""
-    events, out = borrow(events), borrow(out)
+    messages, out = borrow(messages), borrow(out)
     s = state[0]
     used = s.used[0]
     for row in range(begin, used.conversations):
         for forward in range(2):
             while True:
-                if used.rows > len(events) - ROOM_EVENTS or used.assembled > len(out) - ROOM_ASSEMBLED:
+                if used.messages > len(messages) - ROOM_MESSAGES or used.assembled > len(out) - ROOM_ASSEMBLED:
                     return row
-                if not streams.flush(s, events, out, row, forward):
+                if not streams.flush(s, messages, out, row, forward):
                     break
     return np.int64(-1)
-
-
-@njit(cache=True, nogil=True, boundscheck=True)
-def sweep(state, before_ns):
-    """Retire the requests asked before `before_ns`."""
-    exchange.sweep(state[0], before_ns)

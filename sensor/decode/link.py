@@ -154,7 +154,7 @@ def _transport(buf, at, stop, end, protocol, packet):
             return MALFORMED
         packet.seq = u32be(buf, at + 4)
         packet.ack = u32be(buf, at + 8)
-        packet.flags = buf[at + 13]
+        packet.control = buf[at + 13]
     elif protocol == UDP:
         if at + 8 > end:
             return MALFORMED
@@ -162,7 +162,7 @@ def _transport(buf, at, stop, end, protocol, packet):
         length = u16be(buf, at + 4)
         if length >= 8 and at + length < stop:  # 0: longer than 65,535 or offloaded
             stop = at + length
-        packet.flags = 0
+        packet.control = 0
     else:
         return OTHER
     packet.src_port = u16be(buf, at)

@@ -1,7 +1,6 @@
-"""Whole messages out of contiguous bytes: framing, reassembly of fragments, hand-over to `protocols/<name>.py`.
+"""Whole messages out of contiguous bytes: framing and reassembly of fragments. What they say is read later (read.py).
 
-Compiled code cannot call what it looks up in a list, so this file is the one place where each protocol's functions are
-named: a new protocol adds a branch to `_length` and one to `_message`.
+Compiled code cannot call what it looks up in a list, so `drain` names each protocol's framing.
 """
 
 from __future__ import annotations
@@ -9,18 +8,18 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from sensor.decode.exchange import settle
-from sensor.decode.pdu import Anomaly, Kind, Protocol, clear
+from sensor.decode.pdu import Anomaly, Protocol
 from sensor.decode.state import HOLD_BYTES
-from sensor.protocols import cotp, dnp3, dnp3_link, modbus, s7comm
+from sensor.protocols import cotp, dnp3_link, modbus, s7comm
 
 MODBUS, S7COMM, DNP3 = int(Protocol.MODBUS), int(Protocol.S7COMM), int(Protocol.DNP3)
-REQUEST, RESPONSE = int(Kind.REQUEST), int(Kind.RESPONSE)
 
 # Numpy scalars, not Python's: numba compiles a function anew for each Python constant that it is called with.
 GAP, SPLIT = np.uint32(Anomaly.GAP), np.uint32(Anomaly.SPLIT)
 CHECKSUM, SEQUENCE = np.uint32(Anomaly.CHECKSUM), np.uint32(Anomaly.SEQUENCE)
 IN_FRAMES, IN_ASSEMBLED = np.uint8(0), np.uint8(1)  # `inside`: which buffer a message lies in
+AS_MODBUS, AS_S7COMM, AS_DNP3 = np.uint8(MODBUS), np.uint8(S7COMM), np.uint8(DNP3)
+NO_LINK = np.int64(-1)
 S7COMM_PLUS_ID = 0x72
 
 
@@ -86,32 +85,35 @@ def _assembled(s, side, out):
 
 
 @njit(cache=True, nogil=True, boundscheck=True)
-def _finish(s, events, side, conversation, forward, ts_ns, frame, pdu_at, size):
-    """Add what the stream knows to the scratch PDU and settle it."""
-    pdu = s.pdu[0]
+def _emit(s, messages, side, protocol, conversation, forward, ts_ns, frame, at, end, inside, link):
+    """Write one message down, with what the stream knows of it."""
+    u = s.used[0]
+    c = s.conversations[conversation]
+    m = messages[u.messages]
+    u.messages += 1
+    u.found |= np.uint64(1) << np.uint64(protocol)
+    s.counters[0].messages += 1
+    c.messages += 1
+    m.ts_ns = ts_ns
+    m.frame = frame
+    m.at = ~at if inside else at
+    m.link = link
+    m.size = end - at
+    m.conversation = conversation
+    m.protocol = protocol
+    m.forward = forward
+    m.to_server = 1 if forward == c.server else 0  # endpoint a sends to b, and b is the server
+    m.marks = side.marks
+    side.marks = 0
     if side.gap:
-        pdu.anomalies |= GAP
+        m.marks |= GAP
         side.gap = 0
     if side.split:
-        pdu.anomalies |= SPLIT
-    pdu.anomalies |= side.marks
-    side.marks = 0
-    settle(s, events, pdu, conversation, forward, ts_ns, frame, pdu_at, size)
+        m.marks |= SPLIT
 
 
 @njit(cache=True, nogil=True, boundscheck=True)
-def _modbus(s, events, side, conversation, forward, ts_ns, frame, buf, at, end, inside):
-    pdu = s.pdu[0]
-    clear(pdu)
-    pdu.protocol = MODBUS
-    c = s.conversations[conversation]
-    to_server = forward == c.server  # endpoint a sends to b, and b is the server
-    modbus.read(buf, at, end, REQUEST if to_server else RESPONSE, s.used[0].seed, pdu)
-    _finish(s, events, side, conversation, forward, ts_ns, frame, ~at if inside else at, end - at)
-
-
-@njit(cache=True, nogil=True, boundscheck=True)
-def _s7comm(s, events, side, conversation, forward, ts_ns, frame, buf, at, end, inside, out):
+def _s7comm(s, messages, side, conversation, forward, ts_ns, frame, buf, at, end, inside, out):
     code, start, last = cotp.data(buf, at, end)
     if code != cotp.DT or start >= end:
         return
@@ -120,28 +122,24 @@ def _s7comm(s, events, side, conversation, forward, ts_ns, frame, buf, at, end, 
             return
         side.marks |= SPLIT
         begin, stop = _assembled(s, side, out)
-        _s7comm_pdu(s, events, side, conversation, forward, ts_ns, frame, out, begin, stop, IN_ASSEMBLED)
+        _s7comm_pdu(s, messages, side, conversation, forward, ts_ns, frame, out, begin, stop, IN_ASSEMBLED)
         return
-    _s7comm_pdu(s, events, side, conversation, forward, ts_ns, frame, buf, start, end, inside)
+    _s7comm_pdu(s, messages, side, conversation, forward, ts_ns, frame, buf, start, end, inside)
 
 
 @njit(cache=True, nogil=True, boundscheck=True)
-def _s7comm_pdu(s, events, side, conversation, forward, ts_ns, frame, buf, at, end, inside):
+def _s7comm_pdu(s, messages, side, conversation, forward, ts_ns, frame, buf, at, end, inside):
     if not s7comm.is_s7comm(buf, at, end):
         if buf[at] == S7COMM_PLUS_ID:
             s.counters[0].s7comm_plus += 1
         else:
             s.counters[0].other_cotp += 1
         return
-    pdu = s.pdu[0]
-    clear(pdu)
-    pdu.protocol = S7COMM
-    s7comm.read(buf, at, end, s.used[0].seed, pdu)
-    _finish(s, events, side, conversation, forward, ts_ns, frame, ~at if inside else at, end - at)
+    _emit(s, messages, side, AS_S7COMM, conversation, forward, ts_ns, frame, at, end, inside, NO_LINK)
 
 
 @njit(cache=True, nogil=True, boundscheck=True)
-def _dnp3(s, events, side, conversation, forward, ts_ns, frame, buf, at, end, out):
+def _dnp3(s, messages, side, conversation, forward, ts_ns, frame, buf, at, end, out):
     octet = dnp3_link.transport(buf, at, end)
     if octet < 0:
         s.counters[0].dnp3_link_only += 1
@@ -149,9 +147,7 @@ def _dnp3(s, events, side, conversation, forward, ts_ns, frame, buf, at, end, ou
     u = s.used[0]
     begin = u.assembled
     size, sound = dnp3_link.unpack(buf, at, end, out, begin)
-    source = dnp3_link.source(buf, at)
-    destination = dnp3_link.destination(buf, at)
-    key = (source << 16) | destination
+    key = np.int64((dnp3_link.source(buf, at) << 16) | dnp3_link.destination(buf, at))
     begun = side.assembly >= 0 and side.assembly_key == key
     step = dnp3_link.step(octet, begun, side.assembly_next)
     if step != dnp3_link.APPEND:
@@ -177,20 +173,11 @@ def _dnp3(s, events, side, conversation, forward, ts_ns, frame, buf, at, end, ou
         side.marks |= SPLIT
         start, stop = _assembled(s, side, out)
     if stop > start:
-        _dnp3_pdu(s, events, side, conversation, forward, ts_ns, frame, out, start, stop, source, destination)
+        _emit(s, messages, side, AS_DNP3, conversation, forward, ts_ns, frame, start, stop, IN_ASSEMBLED, key)
 
 
 @njit(cache=True, nogil=True, boundscheck=True)
-def _dnp3_pdu(s, events, side, conversation, forward, ts_ns, frame, out, at, end, source, destination):
-    pdu = s.pdu[0]
-    clear(pdu)
-    pdu.protocol = DNP3
-    dnp3.read(out, at, end, source, destination, s.used[0].seed, pdu)
-    _finish(s, events, side, conversation, forward, ts_ns, frame, ~at, end - at)
-
-
-@njit(cache=True, nogil=True, boundscheck=True)
-def drain(s, events, out, side, conversation, forward, ts_ns, frame, buf, at, end, inside):
+def drain(s, messages, out, side, conversation, forward, ts_ns, frame, buf, at, end, inside):
     """Take whole messages off the head of buf[at:end].
 
     inside: IN_ASSEMBLED when `buf` is the batch's assembled buffer `out`, IN_FRAMES when it is the frame buffer.
@@ -219,11 +206,11 @@ def drain(s, events, out, side, conversation, forward, ts_ns, frame, buf, at, en
             at = dnp3_link.sync(buf, at + 1, end)
             continue
         if protocol == MODBUS:
-            _modbus(s, events, side, conversation, forward, ts_ns, frame, buf, at, at + size, inside)
+            _emit(s, messages, side, AS_MODBUS, conversation, forward, ts_ns, frame, at, at + size, inside, NO_LINK)
         elif protocol == S7COMM:
-            _s7comm(s, events, side, conversation, forward, ts_ns, frame, buf, at, at + size, inside, out)
+            _s7comm(s, messages, side, conversation, forward, ts_ns, frame, buf, at, at + size, inside, out)
         else:
-            _dnp3(s, events, side, conversation, forward, ts_ns, frame, buf, at, at + size, out)
+            _dnp3(s, messages, side, conversation, forward, ts_ns, frame, buf, at, at + size, out)
         side.split = 0
         at += size
     return at

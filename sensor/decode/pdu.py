@@ -1,7 +1,7 @@
 """The narrow row that every protocol fills: the contract between the stream kernel and `protocols/<name>.py`.
 
-The kernel owns one scratch record of dtype PDU. It clears the record, calls the protocol's compiled `read`, and then
-matches, interns and stores what was filled in. Absent numbers are ABSENT (-1).
+The kernel has one PDU record for each message of a batch. It clears the record, calls the protocol's compiled `read`,
+and then matches, interns and stores what was filled in. Absent numbers are ABSENT (-1).
 """
 
 from __future__ import annotations

@@ -12,7 +12,6 @@ import numpy as np
 import numpy.typing as npt
 
 from sensor.behaviours import BEHAVIOUR
-from sensor.decode.pdu import PDU
 from sensor.events import DTYPES
 from sensor.records import record, untouched
 
@@ -35,9 +34,9 @@ RESYNC_DISTANCE = 1 << 24  # a sequence number this far off is another connectio
 
 # Room that must be free before a frame is begun, so that nothing is refused in the middle of one: the frame itself and
 # every parked segment of its direction may complete messages, the shortest of which has 8 bytes.
-ROOM_EVENTS = (PARKS_EACH + 2) * PARK_BYTES // 8
+ROOM_MESSAGES = (PARKS_EACH + 2) * PARK_BYTES // 8
 ROOM_ASSEMBLED = (PARKS_EACH + 2) * (PARK_BYTES + HOLD_BYTES)
-EVENTS = ROOM_EVENTS + (1 << 13)  # rows of one EventBatch at most; a usual one has 1 << 13 and stays in the cache
+MESSAGES = ROOM_MESSAGES + (1 << 13)  # rows of one EventBatch at most; a usual one has 1 << 13 and stays in the cache
 ASSEMBLED = ROOM_ASSEMBLED + (1 << 23)
 
 HOST = record([("hi", "u8"), ("lo", "u8"), ("family", "u1")])  # an address: 128 bits, IPv4 in `lo`; family 4 or 6
@@ -104,7 +103,7 @@ PACKET = record(  # what link.py found in a frame
         ("src_hi", "u8"), ("src_lo", "u8"), ("dst_hi", "u8"), ("dst_lo", "u8"),
         ("src_port", "i4"), ("dst_port", "i4"),
         ("vlan", "i4"),
-        ("family", "u1"), ("transport", "u1"), ("flags", "u1"),
+        ("family", "u1"), ("transport", "u1"), ("control", "u1"),  # of TCP: SYN, ACK, ...
         ("seq", "i8"), ("ack", "i8"),
         ("at", "i8"), ("end", "i8"),  # payload in the frame buffer
         ("missing", "i8"),  # payload bytes that were on the wire and are not in the capture
@@ -115,6 +114,20 @@ PACKET = record(  # what link.py found in a frame
 )  # fmt: skip
 
 EVENT = record([(name, kind) for name, kind in DTYPES.items()])
+
+MESSAGE = record(  # a whole message that the streams gave, not read yet
+    [
+        ("ts_ns", "i8"), ("frame", "i8"),  # of the frame that completes it
+        ("at", "i8"),  # where it begins: >= 0 in the frame buffer, otherwise ~at in the assembled one
+        ("link", "i8"),  # DNP3: source << 16 | destination
+        ("size", "i4"),  # bytes
+        ("conversation", "i4"),
+        ("marks", "u4"),  # anomalies of the stream and of the protocol's own fragments
+        ("protocol", "u1"),
+        ("forward", "u1"),  # 1 when endpoint a sent it
+        ("to_server", "u1"),
+    ]
+)  # fmt: skip
 
 COUNTERS = record(
     [
@@ -156,7 +169,8 @@ USED = record(
         ("conversations", "i8"),
         ("behaviours", "i8"),
         ("events", "i8"),  # over the whole run
-        ("rows", "i8"),  # in this batch
+        ("messages", "i8"),  # in this batch
+        ("found", "u8"),  # protocols of this batch, a bit for each
         ("assembled", "i8"),  # bytes in this batch
         ("free_holds", "i8"),
         ("free_parks", "i8"),
@@ -176,7 +190,6 @@ STATE = record(
         ("used", USED, (1,)),
         ("counters", COUNTERS, (1,)),
         ("packet", PACKET, (1,)),  # scratch of one frame
-        ("pdu", PDU, (1,)),  # scratch of one message
         ("hosts", HOST, (MAX_HOSTS,)),
         ("host_slots", "i4", (2 * MAX_HOSTS,)),  # hash table: row + 1, 0 free
         ("conversations", CONVERSATION, (MAX_CONVERSATIONS,)),

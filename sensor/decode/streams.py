@@ -50,7 +50,7 @@ def _unpark(s, side):
 
 
 @njit(cache=True, nogil=True, boundscheck=True)
-def _contiguous(s, events, out, side, conversation, forward, ts_ns, frame, buf, at, end, inside, missing):
+def _contiguous(s, messages, out, side, conversation, forward, ts_ns, frame, buf, at, end, inside, missing):
     """Read bytes that follow what was read so far; `missing` more were on the wire and are not in the capture.
 
     inside: see `drain`.
@@ -72,12 +72,12 @@ def _contiguous(s, events, out, side, conversation, forward, ts_ns, frame, buf, 
         side.hold = -1
         side.hold_bytes = 0
         side.split = 1
-        rest = drain(s, events, out, side, conversation, forward, ts_ns, origin, out, begin, stop, IN_ASSEMBLED)
+        rest = drain(s, messages, out, side, conversation, forward, ts_ns, origin, out, begin, stop, IN_ASSEMBLED)
         if not missing:
             _hold(s, side, origin, out, rest, stop)
     else:
         side.split = 0
-        rest = drain(s, events, out, side, conversation, forward, ts_ns, frame, buf, at, end, inside)
+        rest = drain(s, messages, out, side, conversation, forward, ts_ns, frame, buf, at, end, inside)
         if not missing:
             _hold(s, side, frame, buf, rest, end)
     if missing:
@@ -155,7 +155,7 @@ def _park(s, side, seq, ts_ns, frame, buf, at, end, missing):
 
 
 @njit(cache=True, nogil=True, boundscheck=True)
-def _release(s, events, out, side, conversation, forward):
+def _release(s, messages, out, side, conversation, forward):
     """Read parked segments as long as they follow."""
     while side.park_head >= 0:
         slot = side.park_head
@@ -174,7 +174,7 @@ def _release(s, events, out, side, conversation, forward):
             stop = begin + p.bytes - skip
             _contiguous(
                 s,
-                events,
+                messages,
                 out,
                 side,
                 conversation,
@@ -194,34 +194,34 @@ def _release(s, events, out, side, conversation, forward):
 
 
 @njit(cache=True, nogil=True, boundscheck=True)
-def _give_up(s, events, out, side, conversation, forward):
+def _give_up(s, messages, out, side, conversation, forward):
     """The bytes before the first parked segment will not come: go on after them."""
     p = s.parks[side.park_head]
     missing = distance(p.seq, side.next_seq)
     if missing > 0:
         _lose(s, side, conversation, missing)
         side.next_seq = p.seq
-    _release(s, events, out, side, conversation, forward)
+    _release(s, messages, out, side, conversation, forward)
 
 
 @njit(cache=True, nogil=True, boundscheck=True)
-def segment(s, events, out, conversation, forward, ts_ns, frame, buf, packet):
+def segment(s, messages, out, conversation, forward, ts_ns, frame, buf, packet):
     """Take one TCP segment of a watched conversation."""
     side = s.sides[2 * conversation + (0 if forward else 1)]
     other = s.sides[2 * conversation + (1 if forward else 0)]
     seq = packet.seq
     size = packet.end - packet.at
-    if packet.flags & SYN:
+    if packet.control & SYN:
         seq = (seq + 1) & (WRAP - 1)
         if not side.seen or side.next_seq != seq:  # a repeated SYN changes nothing
             _forget(s, side)
             side.seen = 1
             side.next_seq = seq
-    if packet.flags & ACK and other.parked and distance(packet.ack, s.parks[other.park_head].seq) > 0:
+    if packet.control & ACK and other.parked and distance(packet.ack, s.parks[other.park_head].seq) > 0:
         # The receiver has what the capture lacks. A few more frames of patience, for captures are reordered too.
         other.patience += 1
         if other.patience > GAP_PATIENCE:
-            _give_up(s, events, out, other, conversation, 1 - forward)
+            _give_up(s, messages, out, other, conversation, 1 - forward)
     if size + packet.missing == 0:
         return
     s.counters[0].segments += 1
@@ -239,7 +239,7 @@ def segment(s, events, out, conversation, forward, ts_ns, frame, buf, packet):
         s.counters[0].out_of_order += 1
         _park(s, side, seq, ts_ns, frame, buf, at, packet.end, packet.missing)
         if side.parked >= PARKS_EACH:
-            _give_up(s, events, out, side, conversation, forward)
+            _give_up(s, messages, out, side, conversation, forward)
         return
     if ahead < 0:
         s.counters[0].retransmitted += 1
@@ -252,17 +252,17 @@ def segment(s, events, out, conversation, forward, ts_ns, frame, buf, packet):
         at -= ahead
     side.next_seq = (side.next_seq + packet.end - at) & (WRAP - 1)
     _contiguous(
-        s, events, out, side, conversation, forward, ts_ns, frame, buf, at, packet.end, IN_FRAMES, packet.missing
+        s, messages, out, side, conversation, forward, ts_ns, frame, buf, at, packet.end, IN_FRAMES, packet.missing
     )
     if side.parked:
-        _release(s, events, out, side, conversation, forward)
+        _release(s, messages, out, side, conversation, forward)
 
 
 @njit(cache=True, nogil=True, boundscheck=True)
-def flush(s, events, out, conversation, forward):
+def flush(s, messages, out, conversation, forward):
     """At the end of a capture: read what is still parked behind a gap, one give-up for each call; False when done."""
     side = s.sides[2 * conversation + (0 if forward else 1)]
     if side.park_head < 0:
         return False
-    _give_up(s, events, out, side, conversation, forward)
+    _give_up(s, messages, out, side, conversation, forward)
     return True

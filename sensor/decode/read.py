@@ -1,0 +1,65 @@
+"""Messages to PDUs: the second pass over a batch, one loop for each protocol, compiled when the protocol is first met.
+
+Compiled code cannot call what it looks up in a list: so each protocol has its own loop, and READERS lists them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from numba import njit
+
+from sensor.decode.borrow import borrow
+from sensor.decode.pdu import Kind, Protocol, clear
+from sensor.protocols import dnp3, modbus, s7comm
+
+MODBUS, S7COMM, DNP3 = int(Protocol.MODBUS), int(Protocol.S7COMM), int(Protocol.DNP3)
+REQUEST, RESPONSE = int(Kind.REQUEST), int(Kind.RESPONSE)
+
+
+@njit(cache=True, nogil=True, boundscheck=True)
+def _place(frames, assembled, message):
+    """(buffer, begin, end) of a message's bytes."""
+    if message.at >= 0:
+        return frames, message.at, message.at + message.size
+    return assembled, ~message.at, ~message.at + message.size
+
+
+@njit(cache=True, nogil=True, boundscheck=True)
+def _modbus(frames, assembled, messages, count, seed, pdus):
+    frames, assembled, messages, pdus = borrow(frames), borrow(assembled), borrow(messages), borrow(pdus)
+    for i in range(count):
+        m = messages[i]
+        if m.protocol == MODBUS:
+            clear(pdus[i])
+            pdus[i].protocol = m.protocol
+            buf, at, end = _place(frames, assembled, m)
+            modbus.read(buf, at, end, REQUEST if m.to_server else RESPONSE, seed, pdus[i])
+
+
+@njit(cache=True, nogil=True, boundscheck=True)
+def _s7comm(frames, assembled, messages, count, seed, pdus):
+    frames, assembled, messages, pdus = borrow(frames), borrow(assembled), borrow(messages), borrow(pdus)
+    for i in range(count):
+        m = messages[i]
+        if m.protocol == S7COMM:
+            clear(pdus[i])
+            pdus[i].protocol = m.protocol
+            buf, at, end = _place(frames, assembled, m)
+            s7comm.read(buf, at, end, seed, pdus[i])
+
+
+@njit(cache=True, nogil=True, boundscheck=True)
+def _dnp3(frames, assembled, messages, count, seed, pdus):
+    frames, assembled, messages, pdus = borrow(frames), borrow(assembled), borrow(messages), borrow(pdus)
+    for i in range(count):
+        m = messages[i]
+        if m.protocol == DNP3:
+            clear(pdus[i])
+            pdus[i].protocol = m.protocol
+            buf, at, end = _place(frames, assembled, m)
+            dnp3.read(buf, at, end, m.link >> 16, m.link & 0xFFFF, seed, pdus[i])
+
+
+READERS: Mapping[int, Callable[..., Any]] = {MODBUS: _modbus, S7COMM: _s7comm, DNP3: _dnp3}
