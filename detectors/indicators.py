@@ -26,7 +26,8 @@ from detectors.matching import Match, parse
 from detectors.operations import Classifier
 from detectors.problem import Problem
 from detectors.wording import safe
-from sensor.decode.pdu import Outcome, Protocol
+from sensor.decode.pdu import Outcome
+from sensor.decode.recognise import spoken
 from sensor.events import EventBatch
 
 MAX_ITEMS = 100_000  # a bulletin's thousand indicators, a hundred times over
@@ -182,8 +183,7 @@ class Indicators:
         client, server, port = (ends.ip_a, ends.ip_b, ends.port_b)
         if not talk.server:
             client, server, port = ends.ip_b, ends.ip_a, ends.port_a
-        protocol = Protocol(int(talk.protocol)).name.lower()
-        return self._problem(scene, "indicator.address", it, protocol, client, server, port, None, ())
+        return self._problem(scene, "indicator.address", it, spoken(talk), client, server, port, None, ())
 
     def _operation(self, scene: Scene, row: int) -> list[Problem]:
         behaviour, fields = scene.view.behaviours.table[row], scene.view.behaviours.describe(row)

@@ -1,13 +1,14 @@
 """Something else on an industrial port, and unreadable data inside a conversation that is otherwise well.
 
-Catches conversations on a watched port in which no message of the protocol was found, only bytes that cannot be it.
-Blind to protocols that look like the expected one. Costs one look at the conversation table whenever garbage was
-counted.
+Catches conversations on a watched port in which no message of the protocol was found: only bytes that cannot be it, or
+messages of another industrial protocol. Blind to protocols that look like the expected one. Costs one look at the
+conversation table whenever garbage was counted or conversations were added.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 import numpy as np
 
@@ -16,6 +17,7 @@ from detectors.contract import Scene
 from detectors.finding import Finding
 from detectors.problem import Problem
 from sensor.decode.pdu import Protocol
+from sensor.decode.recognise import PROMISES, Foreign, Framing, spoken
 from sensor.events import EventBatch
 
 SETTLED_NS = 5 * 10**9  # a conversation this old has shown what it is
@@ -42,10 +44,11 @@ class OtherProtocol:
         return self._look(scene, final=True)
 
     def _look(self, scene: Scene, *, final: bool) -> Iterator[Finding]:
-        garbage = scene.view.counters()["garbage"]
+        counters = scene.view.counters()
+        garbage = counters["garbage"] + counters["promises_broken"]
         if garbage != self._garbage:
             talks = scene.view.conversations
-            dirty = talks["garbage"] > 0
+            dirty = (talks["garbage"] > 0) | _broken(talks["promised"], talks["framing"])
             if not final:
                 dirty &= talks["first_ns"] < scene.now_ns - SETTLED_NS
             else:
@@ -54,40 +57,59 @@ class OtherProtocol:
                 self._count(scene, row)
         for problem in self._problems.values():
             if problem.open and (final or problem.due(scene.now_ns)):
-                values = {"conversations": problem.total, "protocol": problem.who["protocol"]}
+                values = {"conversations": problem.total}
                 yield problem.record(scene.now_ns, values)
 
     def _count(self, scene: Scene, row: int) -> None:
         talk = scene.view.conversations[row]
         before = self._counted.get(row, 0)
+        if _broken(talk.promised, talk.framing):
+            if not before:
+                self._counted[row] = 1
+                self._add(
+                    scene, row, "port.other-protocol", Protocol(int(talk.protocol)).name, 1, int(talk.first_frame)
+                )
+            return
         # A capture that begins in the middle of a message makes one run of garbage in the first frame.
         runs = int(talk.garbage) - (1 if talk.messages and talk.garbage_frame == talk.first_frame else 0)
         if runs <= before:
             return
         self._counted[row] = runs
-        rule = "port.garbage" if talk.messages else "port.other-protocol"
-        if rule == "port.other-protocol" and before:
-            return  # this conversation is counted
-        problem = self._problem(scene, row, rule)
-        count = runs - before if rule == "port.garbage" else 1
-        problem.add(count, int(talk.first_ns), int(talk.last_ns))
-        scene.show_frame(problem.exhibit, int(talk.garbage_frame))
+        if talk.messages:
+            self._add(scene, row, "port.garbage", "", runs - before, int(talk.garbage_frame))
+        elif talk.promised and not before:
+            other = Foreign(int(talk.foreign))
+            name = other.name.replace("_", " ") if other else ""
+            self._add(scene, row, "port.other-protocol", name, 1, int(talk.garbage_frame))
 
-    def _problem(self, scene: Scene, row: int, rule: str) -> Problem:
+    def _add(self, scene: Scene, row: int, rule: str, other: str, count: int, frame: int) -> None:
+        talk = scene.view.conversations[row]
+        problem = self._problem(scene, row, rule, other)
+        problem.add(count, int(talk.first_ns), int(talk.last_ns))
+        scene.show_frame(problem.exhibit, frame)
+
+    def _problem(self, scene: Scene, row: int, rule: str, other: str) -> Problem:
         talk, ends = scene.view.conversations[row], scene.view.conversation(row)
         client, server, port = (ends.ip_a, ends.ip_b, ends.port_b)
         if not talk.server:
             client, server, port = ends.ip_b, ends.ip_a, ends.port_a
-        key: tuple[object, ...] = (rule, client, server, port)
+        expected = PROMISES.get(int(talk.promised)) or spoken(talk)
+        key: tuple[object, ...] = (rule, client, server, port, other)
         if key not in self._problems and len(self._problems) >= MAX_PAIRS:
-            key, client, server = (rule, port), "", ""
+            key, client, server = (rule, expected, other), "", ""
         if key not in self._problems:
             self._problems[key] = Problem(
                 self._rules[rule],
                 scene.exhibit(),
-                protocol=Protocol(int(talk.protocol)).name.lower(),
+                protocol=expected,
                 source_ip=client,
                 destination_ip=server,
                 destination_port=port,
             )
+            self._problems[key].values = {"protocol": expected, "other": other or None}
         return self._problems[key]
+
+
+def _broken(promised: Any, framing: Any) -> Any:
+    """Whether a conversation speaks another industrial protocol than its port promised; of columns or of one row."""
+    return (promised > 0) & (framing != promised) & (framing != Framing.FOREIGN)

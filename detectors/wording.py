@@ -17,7 +17,7 @@ MAX_LISTED = 8  # distinct values of one field named in a sentence
 # What a template may name besides the fields of events; detectors fill them.
 WORDS = frozenset({
     "source", "destination", "station", "count", "distinct", "examples", "seconds", "learned", "conversations",
-    "indicator", "bulletin", "operation", "detector", "protocol", "port", "verbs", "seen", "sequence",
+    "indicator", "bulletin", "operation", "detector", "protocol", "port", "verbs", "seen", "sequence", "other",
 })  # fmt: skip
 
 _PIECE = re.compile(r"\[([^\[\]]*)\]|([^\[\]]+)")

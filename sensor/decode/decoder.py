@@ -12,15 +12,13 @@ import numpy.typing as npt
 
 from sensor.capture.frames import FrameBatch
 from sensor.decode import exchange, kernel
-from sensor.decode.pdu import PDU, Protocol
+from sensor.decode.pdu import PDU
 from sensor.decode.read import READERS
+from sensor.decode.recognise import WATCHED_PORTS
 from sensor.decode.state import ANSWER_WITHIN_NS, ASSEMBLED, EVENT, MESSAGE, MESSAGES, UNANSWERED_AFTER_NS, new_state
 from sensor.events import Columns, EventBatch
 from sensor.records import untouched
 from sensor.view import View
-
-# Ports as registered with IANA: mbap, iso-tsap, dnp.
-WATCHED_PORTS: Mapping[int, int] = {502: Protocol.MODBUS, 102: Protocol.S7COMM, 20000: Protocol.DNP3}
 
 Room = tuple[npt.NDArray[np.void], npt.NDArray[np.uint8]]  # event rows, bytes of assembled PDUs
 OCTET: np.dtype[Any] = np.dtype(np.uint8)
@@ -30,7 +28,8 @@ ROOMS = 3  # kept for use again: the consumer holds one batch while it asks for 
 class Decoder:
     """One run over one source of frames; keeps streams, open requests and behaviours from batch to batch.
 
-    ports: transport port -> Protocol. seed: of the hashes, random unless given; rows and numbers do not depend on it.
+    ports: transport port -> the Framing that it promises (sensor/decode/recognise.py). seed: of the hashes, random
+    unless given; rows and numbers do not depend on it.
     """
 
     def __init__(self, ports: Mapping[int, int] = WATCHED_PORTS, seed: int | None = None) -> None:

@@ -57,21 +57,15 @@ def host(s, family, hi, lo):
 
 @njit(cache=True, nogil=True, boundscheck=True)
 def conversation(s, packet, ts_ns, frame):
-    """Row of the packet's conversation, made when it is new; -1 when no port is watched or the table is full.
+    """Row of the packet's conversation, made when it is new; -1 when the table is full.
 
     Endpoint a is who opened it, as far as the capture shows: the sender of the first packet, or its receiver when that
-    packet is the answer to a SYN.
+    packet is the answer to a SYN. The server is the end with the watched port; without one, the end that was called;
+    where the call was not seen, the end with the lower port.
     """
     table, slots = s.conversations, s.conversation_slots
     u = s.used[0]
     seed = u.seed
-    protocol = s.ports[packet.dst_port]
-    to_server = True
-    if protocol == 0:
-        protocol = s.ports[packet.src_port]
-        to_server = False
-        if protocol == 0:
-            return np.int64(-1)
     mask = u.conversation_mask
     key = (
         _endpoint(seed, packet.src_hi, packet.src_lo, packet.src_port)
@@ -113,11 +107,22 @@ def conversation(s, packet, ts_ns, frame):
     if 2 * u.conversations > mask:
         u.conversation_mask = spread(slots, table, u.conversations, mask)
     swapped = packet.transport == TCP and packet.control & SYN and packet.control & ACK
+    promised = s.ports[packet.dst_port]
+    to_server = True
+    if promised == 0:
+        promised = s.ports[packet.src_port]
+        if promised:
+            to_server = False
+        elif packet.transport == TCP and packet.control & SYN:
+            to_server = not swapped
+        else:
+            to_server = packet.dst_port <= packet.src_port
     c = table[row]
     c.family = packet.family
     c.transport = packet.transport
     c.vlan = packet.vlan
-    c.protocol = protocol
+    c.promised = promised
+    c.framing = promised
     c.first_ns = ts_ns
     c.first_frame = frame
     source = host(s, packet.family, packet.src_hi, packet.src_lo)

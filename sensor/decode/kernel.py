@@ -11,7 +11,7 @@ from numba import njit
 
 from sensor.decode import flows, link, streams
 from sensor.decode.borrow import borrow
-from sensor.decode.messages import IN_FRAMES, drain
+from sensor.decode.messages import FOREIGN, IN_FRAMES, drain
 from sensor.decode.state import ROOM_ASSEMBLED, ROOM_MESSAGES
 
 
@@ -55,6 +55,12 @@ def walk(data, ts_ns, offset, captured, wire, linktype, first, begin, state, mes
             continue
         c = s.conversations[row]
         c.last_ns = now
+        if c.framing == FOREIGN:
+            if not (packet.transport == link.TCP and packet.control & link.SYN) or packet.control & link.ACK:
+                counters.foreign += 1
+                continue
+            c.framing = c.promised  # the same ends open another connection
+            c.tries = 0
         forward = 1 if flows.sent_by_a(c, packet) else 0
         if packet.end + packet.missing > packet.at:
             if forward:

@@ -1,6 +1,6 @@
 """Whole messages out of contiguous bytes: framing and reassembly of fragments. What they say is read later (read.py).
 
-Compiled code cannot call what it looks up in a list, so `drain` names each protocol's framing.
+Compiled code cannot call what it looks up in a list, so `drain` names each framing; recognise.py says which one it is.
 """
 
 from __future__ import annotations
@@ -9,16 +9,18 @@ import numpy as np
 from numba import njit
 
 from sensor.decode.pdu import Anomaly, Protocol
-from sensor.decode.state import HOLD_BYTES
+from sensor.decode.recognise import PROBE_BYTES, PROBES, Framing, foreign, recognise
+from sensor.decode.state import HOLD_BYTES, HOLDS
 from sensor.protocols import cotp, dnp3_link, modbus, s7comm
 
-MODBUS, S7COMM, DNP3 = int(Protocol.MODBUS), int(Protocol.S7COMM), int(Protocol.DNP3)
+UNDECIDED, FOREIGN = int(Framing.UNDECIDED), int(Framing.FOREIGN)
+MODBUS, TPKT, DNP3 = int(Framing.MODBUS), int(Framing.TPKT), int(Framing.DNP3)
 
 # Numpy scalars, not Python's: numba compiles a function anew for each Python constant that it is called with.
 GAP, SPLIT = np.uint32(Anomaly.GAP), np.uint32(Anomaly.SPLIT)
 CHECKSUM, SEQUENCE = np.uint32(Anomaly.CHECKSUM), np.uint32(Anomaly.SEQUENCE)
 IN_FRAMES, IN_ASSEMBLED = np.uint8(0), np.uint8(1)  # `inside`: which buffer a message lies in
-AS_MODBUS, AS_S7COMM, AS_DNP3 = np.uint8(MODBUS), np.uint8(S7COMM), np.uint8(DNP3)
+AS_MODBUS, AS_S7COMM, AS_DNP3 = np.uint8(Protocol.MODBUS), np.uint8(Protocol.S7COMM), np.uint8(Protocol.DNP3)
 NO_LINK = np.int64(-1)
 S7COMM_PLUS_ID = 0x72
 
@@ -94,6 +96,8 @@ def _emit(s, messages, side, protocol, conversation, forward, ts_ns, frame, at, 
     u.found |= np.uint64(1) << np.uint64(protocol)
     s.counters[0].messages += 1
     c.messages += 1
+    if c.protocol == 0:
+        c.protocol = protocol
     m.ts_ns = ts_ns
     m.frame = frame
     m.at = ~at if inside else at
@@ -177,6 +181,39 @@ def _dnp3(s, messages, side, conversation, forward, ts_ns, frame, buf, at, end, 
 
 
 @njit(cache=True, nogil=True, boundscheck=True)
+def _decide(s, c, buf, at, end):
+    """Look for the protocol of an undecided conversation; True when the rest of a beginning is awaited."""
+    c.framing = recognise(buf, at, end)
+    if c.framing != UNDECIDED:
+        return False
+    if c.foreign == 0:
+        c.foreign = foreign(buf, at, end)
+    c.tries += 1
+    if c.tries >= PROBES:
+        c.framing = FOREIGN
+        return False
+    # Of what is kept for messages that are known to go on, curiosity never takes more than half.
+    return end - at < PROBE_BYTES and c.foreign == 0 and 2 * s.used[0].free_holds > HOLDS
+
+
+@njit(cache=True, nogil=True, boundscheck=True)
+def _breaks_promise(s, c, buf, at, end):
+    """Whether what begins a conversation is another protocol than its port promised; then it is read as that."""
+    if c.messages or c.tries >= PROBES:
+        return False
+    c.tries += 1
+    found = recognise(buf, at, end)
+    if found == UNDECIDED or found == c.framing:
+        if c.foreign == 0:
+            c.foreign = foreign(buf, at, end)
+        return False
+    c.framing = found
+    if c.promised:
+        s.counters[0].promises_broken += 1
+    return True
+
+
+@njit(cache=True, nogil=True, boundscheck=True)
 def drain(s, messages, out, side, conversation, forward, ts_ns, frame, buf, at, end, inside):
     """Take whole messages off the head of buf[at:end].
 
@@ -184,30 +221,39 @@ def drain(s, messages, out, side, conversation, forward, ts_ns, frame, buf, at, 
     Returns where an incomplete message begins; `end` when nothing is left or the rest cannot be the protocol.
     """
     c = s.conversations[conversation]
-    protocol = c.protocol
     while at < end:
-        if protocol == MODBUS:
+        if c.framing == MODBUS:
             size = modbus.frame(buf, at, end)
-        elif protocol == S7COMM:
+        elif c.framing == TPKT:
             size = cotp.frame(buf, at, end)
-        else:
+        elif c.framing == DNP3:
             size = dnp3_link.frame(buf, at, end)
+        elif c.framing == UNDECIDED:
+            if _decide(s, c, buf, at, end):
+                return at
+            if c.framing == UNDECIDED:
+                return end
+            continue
+        else:
+            return end
         if size == 0 or size > end - at:
             return at
         if size < 0:
+            if _breaks_promise(s, c, buf, at, end):
+                continue
             s.counters[0].garbage += 1
             if c.garbage == 0:
                 c.garbage_frame = frame
             c.garbage += 1
             side.gap = 1
             drop_assembly(s, side)
-            if protocol != DNP3:
+            if c.framing != DNP3:
                 return end  # a message of these begins a segment: the next one is tried afresh
             at = dnp3_link.sync(buf, at + 1, end)
             continue
-        if protocol == MODBUS:
+        if c.framing == MODBUS:
             _emit(s, messages, side, AS_MODBUS, conversation, forward, ts_ns, frame, at, at + size, inside, NO_LINK)
-        elif protocol == S7COMM:
+        elif c.framing == TPKT:
             _s7comm(s, messages, side, conversation, forward, ts_ns, frame, buf, at, at + size, inside, out)
         else:
             _dnp3(s, messages, side, conversation, forward, ts_ns, frame, buf, at, at + size, out)

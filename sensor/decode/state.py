@@ -49,8 +49,12 @@ CONVERSATION = record(
         ("vlan", "i4"),  # innermost VLAN identifier, -1 when untagged
         ("family", "u1"),
         ("transport", "u1"),  # 6 or 17
-        ("protocol", "u1"),  # what the port promises
-        ("server", "u1"),  # 1 when endpoint b owns the well-known port, 0 when a does
+        ("promised", "u1"),  # the Framing that the port promises
+        ("framing", "u1"),  # the one in use: see recognise.py
+        ("tries", "u1"),  # payloads in which no protocol was recognised
+        ("foreign", "u1"),  # what it seems to be instead, as Foreign
+        ("protocol", "u1"),  # Protocol of the first message, 0 before
+        ("server", "u1"),  # 1 when endpoint b is asked, 0 when a is, by the port or by who opened the connection
         ("first_ns", "i8"), ("last_ns", "i8"),
         ("first_frame", "i8"),
         ("frames_a", "i8"), ("frames_b", "i8"),  # frames with payload sent by a, by b
@@ -139,8 +143,9 @@ COUNTERS = record(
             "not_ip",
             "ip_fragments",  # not put together yet
             "malformed",  # headers that contradict the frame's length
-            "other",  # neither TCP nor UDP, or no port that is watched
-            "segments",  # TCP segments and UDP datagrams with payload on watched ports
+            "other",  # neither TCP nor UDP
+            "foreign",  # frames of conversations that speak none of the protocols
+            "segments",  # TCP segments and UDP datagrams with payload, of the others
             "retransmitted",
             "out_of_order",
             "gaps",
@@ -149,6 +154,7 @@ COUNTERS = record(
             "holds_refused",  # message beginnings dropped: HOLDS reached
             "messages",
             "garbage",
+            "promises_broken",  # conversations that speak another protocol than their port promised
             "assemblies_refused",
             "conversations_refused",
             "behaviours_refused",
@@ -208,13 +214,13 @@ STATE = record(
         ("waiting_tags", "u4", (PENDING,)),  # part of each one's hash, 0 where nothing waits
         ("behaviours", BEHAVIOUR, (MAX_BEHAVIOURS,)),
         ("behaviour_slots", "i4", (2 * MAX_BEHAVIOURS,)),
-        ("ports", "u1", (65536,)),  # Protocol that a port promises
+        ("ports", "u1", (65536,)),  # Framing that a port promises
     ]
 )
 
 
 def new_state(ports: Mapping[int, int], seed: int) -> npt.NDArray[np.void]:
-    """(1,) STATE, empty; `ports` maps a transport port to the Protocol expected there, `seed` is that of the hashes."""
+    """(1,) STATE, empty; `ports` maps a transport port to the Framing expected there, `seed` is that of the hashes."""
     state = untouched(1, STATE)
     s = state[0]
     s.used[0].seed = seed
@@ -223,6 +229,6 @@ def new_state(ports: Mapping[int, int], seed: int) -> npt.NDArray[np.void]:
     s.used[0].free_holds, s.used[0].free_parks = HOLDS, PARKS
     s.hold_stack[:] = np.arange(HOLDS - 1, -1, -1)
     s.park_stack[:] = np.arange(PARKS - 1, -1, -1)
-    for port, protocol in ports.items():
-        s.ports[port] = protocol
+    for port, framing in ports.items():
+        s.ports[port] = framing
     return state

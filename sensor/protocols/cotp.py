@@ -91,6 +91,34 @@ def frame(buf, at, end):
 
 
 @njit(cache=True, nogil=True, boundscheck=True)
+def probe(buf, at, end):
+    """Whether buf[at:end] begins with a TPKT so surely that its port need not say so.
+
+    A connection request or confirm must bring a TPDU size or a TSAP (X.224, 13.3.4), which those of remote desktops do
+    not; data must be S7comm, S7comm-plus or an ISO session (MMS).
+    """
+    if end - at < 11 or buf[at + 1] != 0 or frame(buf, at, end) <= 0:
+        return False
+    indicator = np.int64(buf[at + 4])
+    code = np.int64(buf[at + 5]) & 0xF0
+    if code in (CR, CC):
+        if indicator < 8 or at + 12 > end or u16be(buf, at + 2) != 5 + indicator:
+            return False
+        return _TPDU_SIZE <= buf[at + 11] <= _CALLED_TSAP
+    if code != DT or indicator != 2:
+        return False
+    first, second = buf[at + 7], buf[at + 8]
+    if first == 0x32:  # S7comm: one of its message types, and a reserved word
+        return 1 <= second <= 7 and u16be(buf, at + 9) == 0
+    if first == 0x72:  # S7comm-plus: its version
+        return 1 <= second <= 3
+    # ISO 8327: GIVE TOKENS and DATA TRANSFER in front of a presentation, or CONNECT and ACCEPT with their lengths
+    if first == 0x01 and second == 0 and u16be(buf, at + 9) == 0x0100:
+        return True
+    return (first == 0x0D or first == 0x0E) and u16be(buf, at + 2) == 7 + 2 + np.int64(second)
+
+
+@njit(cache=True, nogil=True, boundscheck=True)
 def data(buf, at, end):
     """(TPDU code, where its user data starts, 1 if it ends the TSDU) of the whole TPKT in buf[at:end].
 

@@ -1,0 +1,122 @@
+"""What a conversation speaks, by its content: any port may carry any protocol, and a port's promise may be broken.
+
+A conversation on a watched port begins with the framing that its port promises; every other one is UNDECIDED, and its
+first payloads are shown to each protocol's `probe`. What nobody claims within PROBES payloads is FOREIGN and costs no
+more than a look into the conversation table. Protocols that are no industrial ones are named where it is easy, for
+people want to know what it is that runs on port 502.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import IntEnum
+from typing import Any
+
+import numpy as np
+from numba import njit
+
+from sensor.decode.load import u16be, u32be
+from sensor.decode.pdu import Protocol
+from sensor.protocols import cotp, dnp3_link, modbus_probe
+
+PROBES = 8  # payloads that are looked at before a conversation counts as foreign
+PROBE_BYTES = 32  # a payload shorter than this may be the beginning of a message: its rest is waited for
+
+
+class Framing(IntEnum):
+    """How the bytes of a conversation are cut into messages."""
+
+    UNDECIDED = 0
+    MODBUS = 1  # MBAP
+    TPKT = 2  # with COTP: S7comm, S7comm-plus, MMS
+    DNP3 = 3
+    FOREIGN = 255  # none of these
+
+
+# Ports as registered with IANA: mbap, iso-tsap, dnp.
+WATCHED_PORTS: Mapping[int, int] = {502: Framing.MODBUS, 102: Framing.TPKT, 20000: Framing.DNP3}
+PROMISES: Mapping[int, str] = {Framing.MODBUS: "modbus", Framing.TPKT: "s7comm", Framing.DNP3: "dnp3"}
+
+
+class Foreign(IntEnum):
+    """Protocols that are recognised only to be named."""
+
+    UNKNOWN = 0
+    TLS = 1
+    HTTP = 2
+    SSH = 3
+    SMB = 4
+    TELNET = 5
+    FTP_OR_SMTP = 6
+    VNC = 7
+    MQTT = 8
+    RDP = 9
+
+
+UNDECIDED, MODBUS, TPKT, DNP3 = int(Framing.UNDECIDED), int(Framing.MODBUS), int(Framing.TPKT), int(Framing.DNP3)
+UNKNOWN, TLS, HTTP, SSH, SMB = (int(Foreign(code)) for code in range(5))
+TELNET, FTP_OR_SMTP, VNC, MQTT, RDP = (int(Foreign(code)) for code in range(5, 10))
+
+
+def spoken(talk: Any) -> str:
+    """Name of what a row of the conversation table carries: by its messages, else by its port's promise."""
+    if talk.protocol:
+        return Protocol(int(talk.protocol)).name.lower()
+    return PROMISES.get(int(talk.promised)) or "other"
+
+
+def _words(*words: str) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+    return np.array([int.from_bytes(word.encode(), "big") for word in words], np.int64)
+
+
+HTTP_WORDS = _words("GET ", "POST", "PUT ", "HEAD", "DELE", "OPTI", "PATC", "CONN", "HTTP")  # RFC 9110, section 9
+MAIL_WORDS = _words("220 ", "220-", "EHLO", "HELO", "USER", "PASS", "421 ", "530 ")  # RFC 959, RFC 5321
+SSH_WORD, VNC_WORD = int(_words("SSH-")[0]), int(_words("RFB ")[0])  # RFC 4253, 4.2; RFC 6143, 7.1.1
+SMB1_WORD, SMB2_WORD = 0xFF534D42, 0xFE534D42  # MS-SMB, MS-SMB2: behind a NetBIOS session header
+MQTT_WORD = int(_words("MQTT")[0])
+COOKIE_WORD = int(_words("Cook")[0])  # MS-RDPBCGR, 2.2.1.1: "Cookie: mstshash=" behind TPKT and X.224
+
+
+@njit(cache=True, nogil=True, boundscheck=True)
+def recognise(buf, at, end):
+    """Framing of the bytes buf[at:end], which begin a message if they are an industrial protocol; UNDECIDED if none."""
+    if dnp3_link.header_ok(buf, at, end):
+        return DNP3
+    if cotp.probe(buf, at, end):
+        return TPKT
+    if modbus_probe.probe(buf, at, end):
+        return MODBUS
+    return UNDECIDED
+
+
+@njit(cache=True, nogil=True, boundscheck=True)
+def foreign(buf, at, end):
+    """Which Foreign protocol begins at buf[at]; UNKNOWN where none of them does."""
+    have = end - at
+    if have < 4:
+        return UNKNOWN
+    first = np.int64(buf[at])
+    if 0x14 <= first <= 0x17 and buf[at + 1] == 3 and buf[at + 2] <= 4:  # RFC 8446, 5.1: type, legacy version
+        return TLS
+    word = np.int64(u32be(buf, at))
+    if word == SSH_WORD:
+        return SSH
+    if word == VNC_WORD:
+        return VNC
+    for known in HTTP_WORDS:
+        if word == known:
+            return HTTP
+    for known in MAIL_WORDS:
+        if word == known:
+            return FTP_OR_SMTP
+    if first == 0xFF and 0xFB <= buf[at + 1] <= 0xFE:  # RFC 854: IAC and WILL, WON'T, DO or DON'T
+        return TELNET
+    if have >= 8 and first == 0:
+        inner = np.int64(u32be(buf, at + 4))
+        if inner in (SMB1_WORD, SMB2_WORD):
+            return SMB
+    if first == 0x10 and have >= 8 and u16be(buf, at + 2) == 4 and np.int64(u32be(buf, at + 4)) == MQTT_WORD:
+        return MQTT
+    if have >= 15 and first == 3 and buf[at + 5] == 0xE0 and np.int64(u32be(buf, at + 11)) == COOKIE_WORD:
+        return RDP
+    return UNKNOWN
