@@ -33,8 +33,8 @@ format: ## let ruff rewrite what it can
 	$(VENV)/ruff check --fix .
 	$(VENV)/ruff format .
 
-bench: setup ## measure decoding, beside other tools where they are installed
-	@$(VENV)/python tools/bench.py
+bench: setup ## measure speed and memory, beside other tools where they are installed (ARGS=--help)
+	@$(VENV)/python -m tools.bench $(ARGS)
 
 pcaps: dev ## rebuild the scenario captures
 	@$(VENV)/python -m pcaps.build

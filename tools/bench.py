@@ -1,230 +1,248 @@
-"""`make bench`: how long one core takes to decode and intern a million packets of Modbus polling.
+"""`make bench`: how fast captures are read, decoded and inspected, beside other tools where they are installed.
 
-The traffic is built in memory with numpy: many connections, requests and responses with right sequence numbers and
-checksums. Measured are the decoder on frames in memory, and reading the same trace as a pcap file from the page cache
-and decoding it; other tools read that file too, where they are installed.
+The traces are made here (`traffic.py`), the same for everybody and every time. All programs take them from the page
+cache, in turn, several rounds long, so that what else the machine does meets all of them; printed are medians and best.
+Reading the file is the limit. What each decoded is counted, so that none is fast by doing nothing.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
+import json
 import os
-import shutil
+import platform
 import statistics
-import struct
-import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-import numpy as np
-import numpy.typing as npt
+from tools import contenders, traffic
+from tools.contenders import MB, Contender, ProgramError, Taken
+from tools.traces import Made, Trace, write
 
-from sensor.capture.frames import FrameBatch
-from sensor.capture.source import open_capture
-from sensor.decode.decoder import Decoder
-
-CONNECTIONS = 64
-POINTS = 8  # different reads that each connection repeats
-REGISTERS = 10  # of each response
-ETHERNET, IPV4, TCP = 14, 20, 20  # header lengths
-HEADERS = ETHERNET + IPV4 + TCP
-RECORD = 16  # pcap record header
-REQUEST, RESPONSE = HEADERS + 12, HEADERS + 9 + 2 * REGISTERS  # frame lengths
-PAIR = RECORD + REQUEST + RECORD + RESPONSE
-GLOBAL_HEADER = struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 262144, 1)
-
-Bytes = npt.NDArray[np.uint8]
+CACHE = Path(__file__).resolve().parent.parent / "var" / "bench"
+SOURCES = ("traces.py", "traffic.py")
+LARGE = "modbus"  # the trace that is also measured at its largest
+HEADS = (("median", 10), ("best", 10), ("cpu", 10), ("packets/s", 12), ("x suricata", 12), ("x cat", 11), ("peak", 9))
+DECODE, INSPECT = "fenghuo: decode, in process", "fenghuo inspect, whole process"
 
 
-def put(frames: Bytes, at: int, values: npt.ArrayLike, width: int) -> None:
-    """Write one number into each row of `frames`, big-endian, `width` octets from column `at`."""
-    numbers = np.broadcast_to(np.asarray(values, dtype=np.int64), (len(frames),))
-    for octet in range(width):
-        frames[:, at + octet] = (numbers >> (8 * (width - 1 - octet))) & 0xFF
+@dataclass
+class Measured:
+    """One program on one trace. packets: how many it was given; rounds: what each took."""
+
+    trace: str
+    program: str
+    packets: int
+    expected: int
+    rounds: list[Taken] = field(default_factory=list)
+
+    @property
+    def wall(self) -> float:
+        """Median seconds by the clock."""
+        return statistics.median(it.wall for it in self.rounds)
+
+    @property
+    def cpu(self) -> float:
+        """Median seconds of processor time."""
+        return statistics.median(it.cpu for it in self.rounds)
+
+    @property
+    def each(self) -> float:
+        """Median seconds for each packet."""
+        return self.wall / self.packets
+
+    @property
+    def peak(self) -> int:
+        """Largest memory of any round, in bytes; 0 where it is not known."""
+        return max(it.peak or 0 for it in self.rounds)
 
 
-def checksum(frames: Bytes, begin: int, end: int, more: npt.ArrayLike = 0) -> npt.NDArray[np.int64]:
-    """Internet checksum (RFC 1071) of columns begin to end of each row, with `more` added (the pseudo header)."""
-    high: npt.NDArray[np.int64] = frames[:, begin:end:2].sum(axis=1, dtype=np.int64)
-    low: npt.NDArray[np.int64] = frames[:, begin + 1 : end : 2].sum(axis=1, dtype=np.int64)
-    total: npt.NDArray[np.int64] = (high << 8) + low + np.asarray(more, dtype=np.int64)
-    while (total >> 16).any():
-        total = (total & 0xFFFF) + (total >> 16)
-    return ~total & 0xFFFF
+@dataclass(frozen=True)
+class Job:
+    """One trace, its file, and for slow programs the file with its first packets."""
+
+    title: str
+    made: Made
+    part: Made
+    programs: Sequence[Contender]
+
+    def given(self, program: Contender) -> Made:
+        """The file that a program takes."""
+        return self.part if program.part else self.made
 
 
-def headers(
-    frames: Bytes, source: npt.ArrayLike, destination: npt.ArrayLike, ports: tuple[npt.ArrayLike, npt.ArrayLike]
-) -> None:
-    """Ethernet, IPv4 and TCP headers but for sequence numbers and checksums; addresses as 32-bit numbers."""
-    size = frames.shape[1]
-    put(frames, 0, 0x020000000002, 6)
-    put(frames, 6, 0x020000000001, 6)
-    put(frames, 12, 0x0800, 2)
-    put(frames, 14, 0x4500, 2)
-    put(frames, 16, size - ETHERNET, 2)
-    put(frames, 22, (64 << 8) | 6, 2)  # TTL, TCP
-    put(frames, 26, source, 4)
-    put(frames, 30, destination, 4)
-    put(frames, 24, checksum(frames, ETHERNET, ETHERNET + IPV4), 2)
-    put(frames, 34, ports[0], 2)
-    put(frames, 36, ports[1], 2)
-    put(frames, 46, 0x5018, 2)  # header of 20 octets, PSH and ACK
-    put(frames, 48, 8192, 2)
+def made(trace: Trace, packets: int, folder: Path) -> Made:
+    """A trace's file in the cache folder, written unless it is there already."""
+    here = Path(__file__).resolve().parent
+    digest = hashlib.sha256(b"".join((here / name).read_bytes() for name in SOURCES)).hexdigest()[:8]
+    path = folder / f"{trace.name}-{packets}-{digest}.pcap"
+    note = path.with_suffix(".json")
+    if not note.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        for old in folder.glob(f"{trace.name}-{packets}-*"):
+            old.unlink()
+        partial = path.with_suffix(".partial")
+        it = write(trace, packets, partial)
+        os.replace(partial, path)
+        note.write_text(json.dumps({"packets": it.packets, "size": it.size, "messages": it.messages}))
+    return Made(path, **json.loads(note.read_text()))
 
 
-def finish(frames: Bytes) -> None:
-    """TCP checksums."""
-    pseudo = frames[:, 26:34:2].sum(axis=1, dtype=np.int64) << 8
-    pseudo += frames[:, 27:34:2].sum(axis=1, dtype=np.int64) + 6 + frames.shape[1] - ETHERNET - IPV4
-    put(frames, 50, checksum_of_odd(frames, pseudo), 2)
+def jobs(options: argparse.Namespace) -> list[Job]:
+    """What is to be measured, in order."""
+    found = []
+    for name, trace in traffic.traces().items():
+        if name not in options.traces:
+            continue
+        protocols = [it.protocol for it in trace.exchanges if it.protocol]
+        programs = contenders.contenders(protocols, alone=options.alone)
+        part = made(trace, min(options.part, options.packets), options.folder)
+        found.append(Job(name, made(trace, options.packets, options.folder), part, programs))
+        if name == LARGE and options.large > options.packets:
+            quick = [program for program in programs if not program.part]
+            found.append(Job(f"{name}, large", made(trace, options.large, options.folder), part, quick))
+    return found
 
 
-def checksum_of_odd(frames: Bytes, more: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-    """Checksum from the TCP header on; a last odd octet counts as the high one of a word."""
-    begin, end = ETHERNET + IPV4, frames.shape[1]
-    if (end - begin) % 2:
-        more = more + (frames[:, end - 1].astype(np.int64) << 8)
-        end -= 1
-    return checksum(frames, begin, end, more)
-
-
-def polling(packets: int) -> tuple[Bytes, FrameBatch]:
-    """A trace of Modbus polling as a pcap file's bytes, and the frames in it as a batch over the same memory."""
-    pairs = packets // 2
-    index = np.arange(pairs, dtype=np.int64)
-    connection, turn = index % CONNECTIONS, index // CONNECTIONS
-    client, server = 0x0A140100 + connection % 4, 0x0A140200 + connection
-    client_port = 49152 + connection
-    point = turn % POINTS
-    trace = np.zeros(len(GLOBAL_HEADER) + pairs * PAIR, np.uint8)
-    trace[: len(GLOBAL_HEADER)] = np.frombuffer(GLOBAL_HEADER, np.uint8)
-    rows = trace[len(GLOBAL_HEADER) :].reshape(pairs, PAIR)
-
-    asked = rows[:, RECORD : RECORD + REQUEST]
-    headers(asked, client, server, (client_port, 502))
-    put(asked, 38, 1000 + turn * 12, 4)
-    put(asked, 42, 2000 + turn * (RESPONSE - HEADERS), 4)
-    put(asked, HEADERS, turn & 0xFFFF, 2)
-    put(asked, HEADERS + 4, 6, 2)
-    put(asked, HEADERS + 6, (1 << 8) | 3, 2)  # unit 1, read holding registers
-    put(asked, HEADERS + 8, point * 100, 2)
-    put(asked, HEADERS + 10, REGISTERS, 2)
-    finish(asked)
-
-    answered = rows[:, RECORD + REQUEST + RECORD :]
-    headers(answered, server, client, (502, client_port))
-    put(answered, 38, 2000 + turn * (RESPONSE - HEADERS), 4)
-    put(answered, 42, 1000 + (turn + 1) * 12, 4)
-    put(answered, HEADERS, turn & 0xFFFF, 2)
-    put(answered, HEADERS + 4, 3 + 2 * REGISTERS, 2)
-    put(answered, HEADERS + 6, (1 << 16) | (3 << 8) | 2 * REGISTERS, 3)
-    for register in range(REGISTERS):
-        put(answered, HEADERS + 9 + 2 * register, (turn * 7 + register * 13) & 0x3FF, 2)
-    finish(answered)
-
-    ts_us = np.empty(2 * pairs, np.int64)
-    ts_us[0::2] = 1_772_409_600_000_000 + index * 200
-    ts_us[1::2] = ts_us[0::2] + 80
-    for begin, size, times in ((0, REQUEST, ts_us[0::2]), (RECORD + REQUEST, RESPONSE, ts_us[1::2])):
-        words = np.stack([times // 1_000_000, times % 1_000_000, np.full(pairs, size), np.full(pairs, size)], axis=1)
-        rows[:, begin : begin + RECORD] = words.astype("<u4").view(np.uint8).reshape(pairs, RECORD)
-
-    starts = len(GLOBAL_HEADER) + index * PAIR
-    offset = np.stack([starts + RECORD, starts + RECORD + REQUEST + RECORD], axis=1).reshape(-1)
-    sizes = np.tile(np.array([REQUEST, RESPONSE], np.int32), pairs)
-    return trace, FrameBatch(trace, ts_us * 1000, offset, sizes, sizes, np.ones(2 * pairs, np.int32), 1)
-
-
-def decode(batches: Iterable[FrameBatch]) -> tuple[int, int]:
-    """Decode and intern everything with a new decoder; number of events and of behaviours."""
-    decoder = Decoder()
-    events = sum(batch.size for batch in decoder.decode(batches))
-    return events, len(decoder.view.behaviours)
-
-
-@dataclass(frozen=True, slots=True)
-class Taken:
-    """Seconds of one round: by the clock, and spent on the core, which other work on the machine cannot stretch."""
-
-    wall: float
-    cpu: float
-
-
-def timed(work: Callable[[], object], rounds: int) -> list[Taken]:
-    """What each round took, in order."""
-    taken = []
-    for _ in range(rounds):
-        wall, cpu = time.perf_counter(), time.process_time()
-        work()
-        taken.append(Taken(time.perf_counter() - wall, time.process_time() - cpu))
-    return taken
-
-
-def report(what: str, taken: list[Taken], packets: int) -> None:
-    """One line: best and median by the clock, best of the core alone, packets a second at best."""
-    best, median = min(it.wall for it in taken), statistics.median(it.wall for it in taken)
-    core = min(it.cpu for it in taken)
-    rate = packets / best / 1e6
-    print(f"{what:<46}{best:8.3f} s {median:9.3f} s {core:8.3f} s {rate:8.2f} M/s", flush=True)
-
-
-def others(path: Path, folder: Path) -> dict[str, list[str]]:
-    """Commands of other tools that decode Modbus in a capture file, where they are installed."""
-    fields = ["-T", "fields", "-e", "modbus.func_code", "-e", "mbtcp.trans_id"]
-    commands = {
-        "tshark": ["tshark", "-n", "-r", str(path), "-Y", "modbus", *fields],
-        "suricata": [
-            "suricata", "-r", str(path), "-l", str(folder), "-k", "none", "--runmode", "single",
-            "--set", "app-layer.protocols.modbus.enabled=yes", "--set", "stream.midstream=true",
-        ],
-    }  # fmt: skip
-    return {name: command for name, command in commands.items() if shutil.which(name)}
-
-
-def main() -> int:
-    """Measure and print; the exit code says only whether everything ran."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--packets", type=int, default=1_000_000, help="how many, an even number")
-    parser.add_argument("--rounds", type=int, default=7, help="how often the decoder is measured")
-    parser.add_argument("--alone", action="store_true", help="leave the other tools out")
-    options = parser.parse_args()
-    if hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
-    packets = options.packets // 2 * 2
-    trace, batch = polling(packets)
-    print(f"{packets:,} packets of Modbus polling, {CONNECTIONS} connections, {len(trace) / 1e6:.0f} MB; one core")
-    few = polling(2 * CONNECTIONS)[1]
-    first = timed(lambda: decode([few]), 1)[0].wall
-    print(f"first run, which compiles or loads what was compiled: {first:.1f} s")
-    events, behaviours = decode([batch])
-    print(f"{events:,} events, {behaviours:,} behaviours")
-    if events != packets:
-        print(f"bench: {packets:,} messages were sent, but {events:,} events were decoded", file=sys.stderr)
-        return 1
-    print(f"{'':<46}{'best':>10} {'median':>11} {'on its core':>12} {'packets':>10}")
-    report("decode and intern, frames in memory", timed(lambda: decode([batch]), options.rounds), packets)
+def measure(todo: Sequence[Job], rounds: int) -> list[Measured]:
+    """All programs on all traces in turn, `rounds` times. A program that fails is named and left out."""
+    results: dict[tuple[str, str], Measured] = {}
+    failed: set[tuple[str, str]] = set()
+    for job in todo:
+        for it in (job.made, job.part):
+            contenders.read(it.path, it.path)  # into the page cache
     with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        path = folder / "polling.pcap"
-        trace.tofile(path)
-        path.read_bytes()  # into the page cache
-        report("read frames from the file", timed(lambda: list(open_capture(path)), options.rounds), packets)
-        read_and_decode = timed(lambda: decode(open_capture(path)), options.rounds)
-        report("read and decode the file", read_and_decode, packets)
-        for tool, command in ({} if options.alone else others(path, folder)).items():
-            began, used = time.perf_counter(), os.times().children_user + os.times().children_system
-            done = subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False)
-            if done.returncode:
-                print(f"{tool} failed with exit code {done.returncode}: {' '.join(command)}", file=sys.stderr)
-            else:
-                core = os.times().children_user + os.times().children_system - used
-                report(f"{tool} on the same file", [Taken(time.perf_counter() - began, core)], packets)
-    return 0
+        for number in range(rounds):
+            for job in todo:
+                for program in job.programs:
+                    key, given = (job.title, program.name), job.given(program)
+                    if key in failed:
+                        continue
+                    if sys.stderr.isatty():
+                        print(f"\r\033[Kround {number + 1} of {rounds}: {', '.join(key)}", end="", file=sys.stderr)
+                    try:
+                        taken = program.run(given.path, Path(name))
+                    except ProgramError as error:
+                        print(f"\n{program.name} failed on {job.title}: {error}", file=sys.stderr)
+                        failed.add(key)
+                        continue
+                    expected = sum(given.messages.values())
+                    results.setdefault(key, Measured(*key, given.packets, expected)).rounds.append(taken)
+    if sys.stderr.isatty():
+        print("\r\033[K", end="", file=sys.stderr)
+    return list(results.values())
+
+
+def yardstick(results: Sequence[Measured], trace: str, program: str) -> Measured | None:
+    """The fastest of the programs on a trace whose name begins so."""
+    found = [it for it in results if it.trace == trace and it.program.startswith(program)]
+    return min(found, key=lambda it: it.each, default=None)
+
+
+def table(todo: Sequence[Job], results: Sequence[Measured]) -> None:
+    """Print what was measured, trace by trace."""
+    for job in todo:
+        mine = [it for it in results if it.trace == job.title]
+        peer, limit = yardstick(results, job.title, "suricata"), yardstick(results, job.title, "read")
+        it = job.made
+        said = ", ".join(f"{count:,} {name}" for name, count in it.messages.items())
+        print(f"\n{job.title}: {it.packets:,} packets, {it.size / MB:,.0f} MB; {said}")
+        heads = "".join(f"{head:>{width}}" for head, width in HEADS)
+        print(f"  {'':<32}{heads}")
+        for row in mine:
+            best = min(taken.wall for taken in row.rounds)
+            against = f"{peer.each / row.each:.1f}" if peer else ""
+            slower = f"{row.each / limit.each:.1f}" if limit else ""
+            peak = f"{row.peak / MB:,.0f} MB" if row.peak else ""
+            print(
+                f"  {row.program:<32}{row.wall:>8.3f} s{best:>8.3f} s{row.cpu:>8.3f} s{1e-6 / row.each:>10.3f} M"
+                f"{against:>12}{slower:>11}{peak:>9}{_remark(row)}"
+            )
+
+
+def _remark(row: Measured) -> str:
+    remarks = []
+    counts = {taken.messages for taken in row.rounds} - {None}
+    if counts and counts != {row.expected}:
+        remarks.append(f"decoded {'/'.join(str(count) for count in sorted(counts, key=str))} of {row.expected}")
+    if row.program.startswith("tshark"):
+        remarks.append(f"first {row.packets:,} packets")
+    return f"  ({'; '.join(remarks)})" if remarks else ""
+
+
+def summary(todo: Sequence[Job], results: Sequence[Measured]) -> dict[str, float]:
+    """The figures that are to be reached, by name, and their values; printed."""
+    figures: dict[str, float] = {}
+    wanted: dict[str, str] = {}
+    for job in todo:
+        peer, mine = yardstick(results, job.title, "suricata"), yardstick(results, job.title, DECODE)
+        if peer and mine and peer.rounds[0].messages and job.title in traffic.POLLING:
+            figures[f"{job.title}: decode, times Suricata"] = peer.each / mine.each
+            wanted[f"{job.title}: decode, times Suricata"] = "at least 50"
+    large = f"{LARGE}, large"
+    inspect, limit, peer = (yardstick(results, large, name) for name in (INSPECT, "read", "suricata"))
+    if inspect and peer:
+        figures["large: inspect, times Suricata"] = peer.each / inspect.each
+        wanted["large: inspect, times Suricata"] = "at least 15"
+    for job in todo:
+        decode, limit = yardstick(results, job.title, DECODE), yardstick(results, job.title, "read")
+        if decode and limit:
+            figures[f"{job.title}: decode, times reading"] = decode.each / limit.each
+            wanted[f"{job.title}: decode, times reading"] = "at most 3"
+    for program in (DECODE, INSPECT):
+        small, big = yardstick(results, LARGE, program), yardstick(results, large, program)
+        if small and big:
+            name = f"each packet, large against small: {program.split(',')[0].split()[-1]}"
+            figures[name], wanted[name] = big.each / small.each, "at most 1.3"
+    flows = yardstick(results, "flows", INSPECT)
+    if flows:
+        name = f"peak memory with {traffic.FLOWS:,} flows, MB"
+        figures[name], wanted[name] = flows.peak / MB, "below 512"
+    print()
+    for name, value in figures.items():
+        print(f"  {name:<48}{value:>10.2f}   ({wanted[name]})")
+    return figures
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Make the traces, measure, print; exit code 1 where our decoder missed a message."""
+    parser = argparse.ArgumentParser(prog="bench", description=(__doc__ or "").splitlines()[0])
+    names = sorted(traffic.traces())
+    parser.add_argument("--traces", nargs="+", choices=names, default=names, metavar="NAME", help=" ".join(names))
+    parser.add_argument("--packets", type=int, default=1_000_000, help="of each trace")
+    parser.add_argument(
+        "--large", type=int, default=10_000_000, help=f"of the {LARGE} trace once more, 0 for not at all"
+    )
+    parser.add_argument("--part", type=int, default=100_000, help="packets that tshark is given, being slow")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--alone", action="store_true", help="leave the other tools out")
+    parser.add_argument("--folder", type=Path, default=CACHE, help="where the traces are kept")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures there, too")
+    options = parser.parse_args(arguments)
+    todo = jobs(options)
+    for job in todo:  # compiles what is not compiled yet
+        for program in job.programs:
+            if program.ours:
+                program.run(job.part.path, options.folder)
+    about = {"machine": platform.machine(), "processors": os.cpu_count(), "python": platform.python_version()}
+    about |= contenders.versions()
+    print(", ".join(f"{name} {value}" for name, value in about.items() if value), f"; {options.rounds} rounds", sep="")
+    results = measure(todo, options.rounds)
+    table(todo, results)
+    figures = summary(todo, results)
+    if options.json:
+        runs = [asdict(it) for it in results]
+        options.json.write_text(json.dumps({"about": about, "figures": figures, "measured": runs}, indent=1) + "\n")
+    missed = [
+        it for it in results if it.program == DECODE and any(taken.messages != it.expected for taken in it.rounds)
+    ]
+    for it in missed:
+        print(f"bench: {it.trace}: {it.expected:,} messages were sent{_remark(it)}", file=sys.stderr)
+    return 1 if missed else 0
 
 
 if __name__ == "__main__":
