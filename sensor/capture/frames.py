@@ -17,6 +17,8 @@ class FrameBatch(NamedTuple):
     captured: (n,) int32, bytes of it that are there; wire: (n,) int32, bytes it had on the wire.
     link: (n,) int32, LINKTYPE_ value of its interface (1 Ethernet, 101 raw IP, 113 Linux cooked, ...).
     first: number of the first frame, from 1 in a capture.
+    clock_ns: on a live link what the clock showed when the batch was closed, so that also silence lets time pass: such
+        a batch may hold no frames at all. -1 in a capture, where time is that of its frames.
     """
 
     data: npt.NDArray[np.uint8]
@@ -26,6 +28,7 @@ class FrameBatch(NamedTuple):
     wire: npt.NDArray[np.int32]
     link: npt.NDArray[np.int32]
     first: int
+    clock_ns: int = -1
 
     @property
     def size(self) -> int:
