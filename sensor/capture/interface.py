@@ -13,7 +13,7 @@ import numpy.typing as npt
 from sensor.capture.packet_ring import PacketRing, interface_flags
 
 _IFF_UP, _IFF_RUNNING = 0x1, 0x40  # netdevice(7)
-_DEVICES = Path("/proc/net/dev")  # of the network namespace that this process lives in
+_DEVICES = Path("/proc/thread-self/net/dev")  # of the network namespace that we live in
 _LOST, _ERRORS, _SENT = 3, 2, 9  # columns of it: received frames dropped and damaged, frames transmitted
 
 Counts = npt.NDArray[np.int64]

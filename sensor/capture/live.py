@@ -18,6 +18,7 @@ import time
 from collections.abc import Iterator, Sequence
 from types import TracebackType
 
+from sensor.capture.blocks import compile_ahead
 from sensor.capture.frames import FrameBatch
 from sensor.capture.interface import Health, Interface, LinkState
 from sensor.capture.interleave import Interleaver
@@ -66,6 +67,7 @@ class LiveSource(Iterator[FrameBatch]):
         self._poll = select.poll()
         self._interfaces: list[Interface] = []
         self.health: tuple[Health, ...] = ()
+        compile_ahead()
         try:
             for name in dict.fromkeys(interfaces):
                 self._interfaces.append(Interface(name, lambda name=name: self._rings(name), snap))  # type: ignore[misc]
@@ -73,6 +75,7 @@ class LiveSource(Iterator[FrameBatch]):
             self.close()
             raise
         self._watch()
+        self._tell()
         self._batches = self._read()
 
     def __iter__(self) -> Iterator[FrameBatch]:
