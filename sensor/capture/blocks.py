@@ -117,6 +117,15 @@ def compile_ahead() -> None:
     """Compile, or load, what is above: while a compiler runs, a ring that is open already would overflow."""
     nothing, columns = np.zeros(DESCRIPTOR_BYTES, np.uint8), empty_columns(0)
     unpack_block(
-        nothing, nothing.view(np.uint16), nothing.view(np.uint32), 0, DESCRIPTOR_BYTES, ETHERNET, nothing, 0, 0, *columns
-    )  # fmt: skip
+        nothing,
+        nothing.view(np.uint16),
+        nothing.view(np.uint32),
+        0,
+        DESCRIPTOR_BYTES,
+        ETHERNET,
+        nothing,
+        0,
+        0,
+        *columns,
+    )
     copy_frames(nothing, columns.offset, columns.captured, nothing, 0, columns.offset)
