@@ -114,6 +114,14 @@ PACKET = record(  # what link.py found in a frame
         ("ethernet", "i8"),  # where the innermost Ethernet header begins, -1 when there is none
         ("network", "i8"),  # where the innermost IP header begins, -1 when there is none
         ("ethertype", "i4"),  # behind the innermost tag; 0 when the link layer has none
+        ("segment", "i4"),  # network identifier of the innermost VXLAN, GENEVE, NVGRE or 802.1ah, -1 when there is none
+        ("tunnel", "u1"),  # packet.Tunnel
+        ("headers", "u1"),  # taken off so far
+        ("layer", "u1"), ("kind", "i4"), ("stop", "i8"),  # the cursor: see packet.py
+        ("datagram", "i8"),  # of a fragment: the identification of its datagram
+        ("piece_at", "i4"),  # where in the datagram its bytes belong
+        ("more", "u1"),  # 1 when it is not the last
+        ("marks", "u4"),  # anomalies of the way, for the PDU that comes of it
     ]
 )  # fmt: skip
 

@@ -56,8 +56,8 @@ def test_vlan_tags_are_peeled_and_the_innermost_is_kept(tags, vlan):
 def test_it_says_where_the_headers_begin_and_what_the_ethertype_is():
     _, _, packet = parsed(tcp(ADU, seq=5, tags=[(0x88A8, 100), (0x8100, 7)]))
     assert (packet.ethernet, packet.network, packet.ethertype) == (0, 22, 0x0800)
-    verdict, _, packet = parsed(bytes(2) + ethernet(bytes(46), 0x88B8, [(0x8100, 7)]), at=2)
-    assert (verdict, packet.ethernet, packet.network, packet.ethertype) == (link.NOT_IP, 2, -1, 0x88B8)
+    verdict, _, packet = parsed(bytes(2) + ethernet(bytes(46), 0x88CC, [(0x8100, 7)]), at=2)
+    assert (verdict, packet.ethernet, packet.network, packet.ethertype) == (link.NOT_IP, 2, -1, 0x88CC)
     _, _, packet = parsed(ip(bytes(40), 17, MASTER, PLC)[1], linktype=101)
     assert (packet.ethernet, packet.network, packet.ethertype) == (-1, 0, 0)
 
