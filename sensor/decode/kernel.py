@@ -45,6 +45,8 @@ def walk(data, ts_ns, offset, captured, wire, linktype, first, begin, state, mes
                 counters.ip_fragments += 1
             elif verdict == link.MALFORMED:
                 counters.malformed += 1
+            elif verdict == link.TOO_DEEP:
+                counters.too_deep += 1
             else:
                 counters.other += 1
             continue

@@ -151,6 +151,7 @@ COUNTERS = record(
             "not_ip",
             "ip_fragments",  # not put together yet
             "malformed",  # headers that contradict the frame's length
+            "too_deep",  # MAX_HEADERS reached: what is inside was not looked at
             "other",  # neither TCP nor UDP
             "foreign",  # frames of conversations that speak none of the protocols
             "segments",  # TCP segments and UDP datagrams with payload, of the others
