@@ -23,6 +23,9 @@ from sensor.events import EventBatch
 from sensor.view import View
 
 FRAMES_KEPT = 2  # batches of frames: an event may be completed in the batch after the one that began it
+# A live link hands over a batch every few milliseconds: there more of them are kept, up to these bytes and this number.
+FRAMES_KEPT_BYTES = 8 * 1024 * 1024
+FRAMES_KEPT_LIVE = 64
 
 
 class Scene:
@@ -30,17 +33,35 @@ class Scene:
 
     view: answers questions about the run (sensor/view.py). now_ns: the latest capture time seen, -1 before the first
     event. start_ns: the earliest. frames: the latest batches of frames, from which evidence is cut.
+    clock_ns: what the clock of a live link showed last, -1 in a capture.
     """
 
     def __init__(self, view: View) -> None:
         self.view = view
         self.now_ns = -1
         self.start_ns = -1
-        self.frames: deque[FrameBatch] = deque(maxlen=FRAMES_KEPT)
+        self.clock_ns = -1
+        self.frames: deque[FrameBatch] = deque()
+        self._frames_bytes = 0
         self.budget = Budget()
 
+    def remember(self, frames: FrameBatch) -> None:
+        """Keep a batch of frames for evidence, and let go of older ones."""
+        self.clock_ns = frames.clock_ns
+        if not frames.size:
+            return
+        self.frames.append(frames)
+        self._frames_bytes += frames.data.nbytes
+        while len(self.frames) > FRAMES_KEPT and (
+            self._frames_bytes > FRAMES_KEPT_BYTES or len(self.frames) > FRAMES_KEPT_LIVE
+        ):
+            self._frames_bytes -= self.frames.popleft().data.nbytes
+
     def advance(self, batch: EventBatch) -> None:
-        """Move the clock to the latest event of `batch`."""
+        """Move the clock to the latest event of `batch`, or on a live link to what its clock shows."""
+        if not batch.size:
+            self.now_ns = max(self.now_ns, self.clock_ns)
+            return
         times = batch.columns.ts_ns
         self.now_ns = max(self.now_ns, int(times.max()))
         first = int(times.min())
@@ -73,7 +94,10 @@ class Detector(Interface):
     name: str
 
     def observe(self, batch: EventBatch, scene: Scene) -> Iterable[Finding]:
-        """What is to be said after these events. Called with every batch, in order."""
+        """What is to be said after these events. Called with every batch, in order.
+
+        A batch may hold no events: on a live link time passes without them, and what is due must come out.
+        """
         ...
 
     def flush(self, scene: Scene) -> Iterable[Finding]:

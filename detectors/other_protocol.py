@@ -20,6 +20,7 @@ from sensor.decode.pdu import Protocol
 from sensor.decode.recognise import PROMISES, Foreign, Framing, spoken
 from sensor.events import EventBatch
 
+LOOK_NS = 10**9  # between two looks at the conversation table, in capture time: it may have a million rows
 SETTLED_NS = 5 * 10**9  # a conversation this old has shown what it is
 MAX_PAIRS = 4096  # pairs of hosts told apart; conversations of further ones count as one problem
 
@@ -32,6 +33,7 @@ class OtherProtocol:
     def __init__(self) -> None:
         self._rules = knowledge.detector_rules()
         self._garbage = 0
+        self._looked_ns = 0
         self._counted: dict[int, int] = {}  # conversation -> runs of garbage already counted
         self._problems: dict[tuple[object, ...], Problem] = {}
 
@@ -46,7 +48,8 @@ class OtherProtocol:
     def _look(self, scene: Scene, *, final: bool) -> Iterator[Finding]:
         counters = scene.view.counters()
         garbage = counters["garbage"] + counters["promises_broken"]
-        if garbage != self._garbage:
+        if garbage != self._garbage and (final or not 0 <= scene.now_ns - self._looked_ns < LOOK_NS):
+            self._looked_ns = scene.now_ns
             talks = scene.view.conversations
             dirty = (talks["garbage"] > 0) | _broken(talks["promised"], talks["framing"])
             if not final:

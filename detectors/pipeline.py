@@ -72,6 +72,7 @@ class Pipeline:
         self.scene = Scene(self.decoder.view)
         self.detectors = [make(self.options) for make in DETECTORS] if detectors is None else list(detectors)
         self.events = 0
+        self._flood = Problem(knowledge.detector_rules()["sensor.flood"], self.scene.exhibit(), protocol="")
 
     def run(self, frame_batches: Iterable[FrameBatch]) -> Iterator[Finding]:
         """Findings as they are made. Traffic never raises; a detector that fails is reported and left out."""
@@ -79,8 +80,10 @@ class Pipeline:
             self.scene.advance(batch)
             self.events += batch.size
             yield from self._ask(batch)
+            if not batch.size:  # on a live link there is no end to wait for
+                yield from self._capped(final=False)
         yield from self._ask(None)
-        yield from self._capped()
+        yield from self._capped(final=True)
 
     def use_indicators(self, items: Sequence[Mapping[str, Any]]) -> None:
         """Match these indicators from the next batch on; may be called from another thread."""
@@ -90,7 +93,7 @@ class Pipeline:
 
     def _remembered(self, frame_batches: Iterable[FrameBatch]) -> Iterator[FrameBatch]:
         for frames in frame_batches:
-            self.scene.frames.append(frames)
+            self.scene.remember(frames)
             yield frames
 
     def _ask(self, batch: EventBatch | None) -> Iterator[Finding]:
@@ -115,15 +118,16 @@ class Pipeline:
         problem.add(1, now_ns, now_ns)
         return problem.record(now_ns, {"detector": detector.name, "seen": f"{type(error).__name__}: {error}"})
 
-    def _capped(self) -> Iterator[Finding]:
-        """One finding when a cap of the decoder was reached."""
+    def _capped(self, *, final: bool) -> Iterator[Finding]:
+        """A finding when a cap of the decoder was reached, and further ones while that goes on."""
         counters = self.decoder.view.counters()
         reached = {name: counters[name] for name in CAPS if counters.get(name)}
-        if reached:
-            problem = Problem(knowledge.detector_rules()["sensor.flood"], self.scene.exhibit(), protocol="")
-            problem.add(sum(reached.values()), max(self.scene.start_ns, 0), max(self.scene.now_ns, 0))
+        self._flood.add(
+            sum(reached.values()) - self._flood.total, max(self.scene.start_ns, 0), max(self.scene.now_ns, 0)
+        )
+        if self._flood.open and (final or self._flood.due(self.scene.now_ns)):
             examples = ", ".join(f"{name} {count}" for name, count in reached.items())
-            yield self._placed(problem.record(self.scene.now_ns, {"examples": examples}))
+            yield self._placed(self._flood.record(self.scene.now_ns, {"examples": examples}))
 
 
 def inspect(frame_batches: Iterable[FrameBatch], options: Options | None = None) -> Iterator[Finding]:

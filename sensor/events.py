@@ -47,8 +47,11 @@ DTYPES: dict[str, str] = {
 }  # fmt: skip
 
 
+NO_EVENTS = Columns(**{name: np.zeros(0, kind) for name, kind in DTYPES.items()})
+
+
 class EventBatch(NamedTuple):
-    """Events of a run of frames, in the order in which they were completed.
+    """Events of a run of frames, in the order in which they were completed. May be empty: then only time has passed.
 
     columns: see Columns; `len(batch)` rows.
     first: event number of row 0 in the whole run.

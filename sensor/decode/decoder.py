@@ -16,12 +16,14 @@ from sensor.decode.pdu import PDU
 from sensor.decode.read import READERS
 from sensor.decode.recognise import WATCHED_PORTS
 from sensor.decode.state import ANSWER_WITHIN_NS, ASSEMBLED, EVENT, MESSAGE, MESSAGES, UNANSWERED_AFTER_NS, new_state
-from sensor.events import Columns, EventBatch
+from sensor.events import NO_EVENTS, Columns, EventBatch
 from sensor.records import untouched
 from sensor.view import View
 
 Room = tuple[npt.NDArray[np.void], npt.NDArray[np.uint8]]  # event rows, bytes of assembled PDUs
 OCTET: np.dtype[Any] = np.dtype(np.uint8)
+NOTHING = np.zeros(0, np.uint8)
+TICK_NS = 500_000_000  # on a live link: how often an empty batch says that time has passed
 ROOMS = 3  # kept for use again: the consumer holds one batch while it asks for the next
 
 
@@ -41,11 +43,20 @@ class Decoder:
         self.view = View(self._state)
 
     def decode(self, batches: Iterable[FrameBatch]) -> Iterator[EventBatch]:
-        """Events of all frames; what waits behind gaps is read when `batches` ends. Never raises on traffic."""
+        """Events of all frames; what waits behind gaps is read when `batches` ends. Never raises on traffic.
+
+        On a live link time passes without frames too: requests are given up by its clock, and batches without events
+        come every TICK_NS, so that nobody waits for traffic to say what is due.
+        """
+        ticked_ns = -TICK_NS
         for batch in batches:
             yield from self._walk(batch)
+            now_ns = batch.clock_ns if batch.clock_ns >= 0 else int(self._used.last_ns)
             # Late answers belong to nobody; asking again each batch keeps the table for requests that are alive.
-            exchange.sweep(self._state, int(self._used.last_ns) - ANSWER_WITHIN_NS)
+            exchange.sweep(self._state, now_ns - ANSWER_WITHIN_NS)
+            if batch.clock_ns >= 0 and not 0 <= now_ns - ticked_ns < TICK_NS:  # a clock that was set back ticks too
+                ticked_ns = now_ns
+                yield EventBatch(NO_EVENTS, int(self._used.events), NOTHING, NOTHING)
         yield from self._flush()
         exchange.sweep(self._state, int(self._used.last_ns) - UNANSWERED_AFTER_NS)
 
@@ -65,11 +76,10 @@ class Decoder:
 
     def _flush(self) -> Iterator[EventBatch]:
         conversation = 0
-        nothing = np.zeros(0, np.uint8)
         while conversation >= 0:
             events, out = self._room()
             conversation = kernel.flush(conversation, self._state, self._messages, out)
-            yield from self._given(events, nothing, out)
+            yield from self._given(events, NOTHING, out)
 
     def _room(self) -> Room:
         """Room for the events of one batch: used again once nobody holds the batch that it belonged to."""
