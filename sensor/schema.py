@@ -40,7 +40,7 @@ COMMON = (
     Field("destination.ip", "ip", "to whom the PDU was sent"),
     Field("destination.port", "long", "transport port of the receiver"),
     Field("network.transport", "keyword", "tcp or udp"),
-    Field("network.protocol", "keyword", "modbus, s7comm, dnp3"),
+    Field("network.protocol", "keyword", "modbus, s7comm, dnp3, iec104, ..."),
     Field("network.vlan.id", "long", "VLAN identifier of the innermost tag, absent when untagged"),
     Field("event.kind", "keyword", "role of the PDU: request, response or unsolicited"),
     Field("event.action", "keyword", "verb of the operation, the same for all protocols: see sensor/operations.py"),
@@ -359,4 +359,36 @@ CIP: tuple[Field, ...] = (
     Field("cip.data", "keyword", "contents that are not decoded further, in hexadecimal"),
 )
 
-FIELDS: dict[str, Field] = {field.name: field for field in (*COMMON, *MODBUS, *S7COMM, *DNP3, *ENIP, *CIP)}
+IEC104: tuple[Field, ...] = (
+    Field("iec104.format", "keyword", "i: carries an ASDU, s: acknowledges, u: controls the connection"),
+    Field("iec104.send_sequence", "long", "send sequence number N(S)"),
+    Field("iec104.receive_sequence", "long", "receive sequence number N(R): what was received up to here"),
+    Field("iec104.control_code", "long", "first control octet of the U format"),
+    Field("iec104.control", "keyword", "its name: startdt_act, stopdt_con, testfr_act, ..."),
+    Field("iec104.type", "long", "type identification of the ASDU"),
+    Field("iec104.type_name", "keyword", "its name in the standard: C_SC_NA_1, M_ME_NC_1, ..."),
+    Field("iec104.object_count", "long", "number of objects or elements that the ASDU claims"),
+    Field("iec104.sequence", "boolean", "the addresses follow each other and only the first is carried"),
+    Field("iec104.cause_code", "long", "cause of transmission, without its test and negative bits"),
+    Field("iec104.cause", "keyword", "its name: activation, spontaneous, unknown_object_address, ..."),
+    Field("iec104.negative", "boolean", "P/N bit: the station refuses"),
+    Field("iec104.test", "boolean", "test bit: nothing shall be done"),
+    Field("iec104.originator", "long", "originator address: which control centre asks; 0: not used"),
+    Field("iec104.common_address", "long", "station that the ASDU is about; 65535 is a broadcast"),
+    Field("iec104.addresses", "long", "information object addresses, in order", many=True),
+    Field("iec104.values", "keyword", "values or commanded states of the objects, in order", many=True),
+    Field("iec104.qualities", "keyword", "quality of each value: good, invalid+not_topical, ...", many=True),
+    Field("iec104.select", "boolean", "of commands and set-points: true selects, false executes"),
+    Field("iec104.qualifier_code", "long", "qualifier of a command, interrogation, reset or parameter"),
+    Field("iec104.qualifier", "keyword", "its name: short_pulse, station, general_reset, high_limit, ..."),
+    Field("iec104.freeze", "keyword", "what a counter interrogation does to counters: read, freeze_with_reset, ..."),
+    Field("iec104.time", "keyword", "time tag of the first object, by the station's clock, which has no zone"),
+    Field("iec104.time_invalid", "boolean", "the station says that its time is wrong"),
+    Field("iec104.file.name", "long", "name of a file, which is a number"),
+    Field("iec104.file.length", "long", "length of the file", unit="bytes"),
+    Field("iec104.file.section", "long", "section of the file"),
+    Field("iec104.file.operation", "keyword", "what is asked or acknowledged: select_file, delete_file, ..."),
+    Field("iec104.data", "keyword", "elements of types that are not decoded, in hexadecimal"),
+)
+
+FIELDS: dict[str, Field] = {field.name: field for field in (*COMMON, *MODBUS, *S7COMM, *DNP3, *IEC104, *ENIP, *CIP)}

@@ -1,0 +1,33 @@
+"""IEEE 754 numbers in compiled code, which has columns of integers: the nearest integer of a binary32."""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+from sensor.decode.pdu import NO_VALUE
+
+NOTHING = int(NO_VALUE)
+FRACTION_BITS, BIAS = 23, 127
+LARGEST_EXPONENT = 62  # 2**63 does not fit into int64
+
+
+@njit(cache=True, nogil=True, boundscheck=True)
+def nearest(bits):
+    """The binary32 whose 32 bits are given, as the nearest int64 (ties to even); NO_VALUE where it has none."""
+    bits = np.int64(bits)
+    exponent = ((bits >> FRACTION_BITS) & 0xFF) - BIAS
+    if exponent > LARGEST_EXPONENT:  # infinity and what is not a number, too
+        return np.int64(NOTHING)
+    if exponent < -1:
+        return np.int64(0)
+    fraction = (bits & ((1 << FRACTION_BITS) - 1)) | (1 << FRACTION_BITS)
+    if exponent >= FRACTION_BITS:
+        value = fraction << (exponent - FRACTION_BITS)
+    else:
+        cut = FRACTION_BITS - exponent
+        value = fraction >> cut
+        rest, half = fraction & ((1 << cut) - 1), 1 << (cut - 1)
+        if rest > half or (rest == half and value & 1):
+            value += 1
+    return -value if bits >> 31 & 1 else value
