@@ -67,7 +67,7 @@ for _type in range(256):
     elif _type not in t.TYPES:
         KIND[_type, [6, 8]] = REQUEST
     elif t.TYPES[_type].name.startswith("M_"):
-        LEGAL[_type, 6:10] = False
+        LEGAL[_type, 6:11] = False
     KIND[_type, [*CONFIRMATIONS, *UNKNOWN]] = RESPONSE
     LEGAL[_type, [*UNKNOWN]] = True
     if _type in t.ASKED_WITH and {6, 8} & set(t.ASKED_WITH[_type]):
@@ -76,9 +76,13 @@ for _type in range(256):
 # Where the qualifier of a command stands among its information elements (-1: none), and its bits that are no value.
 QUALIFIER_AT = np.full(256, -1, np.int64)
 QUALIFIER_BITS = np.full(256, 0xFF, np.int64)
-for _types, _at in (((45, 46, 47, 58, 59, 60, 100, 101, 105, 113), 0), ((48, 49, 61, 62, 110, 111), 2),
-                    ((50, 63, 112), 4), ((122,), 3)):  # fmt: skip
-    QUALIFIER_AT[list(_types)] = _at
+_PLACES: dict[int, tuple[int, ...]] = {
+    0: (45, 46, 47, 58, 59, 60, 100, 101, 105, 113),
+    2: (48, 49, 61, 62, 110, 111),
+    4: (50, 63, 112),
+}
+for _at, _of in _PLACES.items():
+    QUALIFIER_AT[list(_of)] = _at
 QUALIFIER_BITS[[45, 46, 47, 58, 59, 60]] = 0xFC
 SELECTS = np.zeros(256, np.bool_)
 SELECTS[[45, 46, 47, 48, 49, 50, 58, 59, 60, 61, 62, 63]] = True
@@ -88,14 +92,19 @@ COUNTERS, RESET, CALL_FILE, READ, DELAY = 101, 105, 122, 102, 106
 SPONTANEOUS, DEACTIVATION, TERMINATION = 3, (8, 9), 10
 
 # How the first value of a type is read.
-_BIT, _PAIR, _STEP, _BITS32, _SIGNED16, _SINGLE, _SIGNED32 = range(1, 8)
+_HOW: dict[int, tuple[int, ...]] = {
+    1: (1, 2, 30, 45, 58),
+    2: (3, 4, 17, 31, 38, 46, 47, 59, 60),
+    3: (5, 6, 32),
+    4: (7, 8, 33, 51, 64),
+    5: (9, 10, 11, 12, 21, 34, 35, 48, 49, 61, 62, 110, 111),
+    6: (13, 14, 36, 50, 63, 112),
+    7: (15, 16, 37),
+}
 VALUE = np.zeros(256, np.uint8)
-for _types, _how in (((1, 2, 30, 45, 58), _BIT), ((3, 4, 31, 17, 38, 46, 47, 59, 60), _PAIR), ((5, 6, 32), _STEP),
-                     ((7, 8, 33, 51, 64), _BITS32), ((9, 10, 11, 12, 21, 34, 35, 48, 49, 61, 62, 110, 111), _SIGNED16),
-                     ((13, 14, 36, 50, 63, 112), _SINGLE), ((15, 16, 37), _SIGNED32)):  # fmt: skip
-    VALUE[list(_types)] = _how
-BIT, PAIR, STEP, BITS32 = np.uint8(_BIT), np.uint8(_PAIR), np.uint8(_STEP), np.uint8(_BITS32)
-SIGNED16, SINGLE = np.uint8(_SIGNED16), np.uint8(_SINGLE)
+for _how, _of in _HOW.items():
+    VALUE[list(_of)] = _how
+BIT, PAIR, STEP, BITS32, SIGNED16, SINGLE = 1, 2, 3, 4, 5, 6  # 7: 32 bits with sign
 VALUE_OCTETS = np.array([0, 1, 1, 1, 4, 2, 4, 4], np.int64)
 
 
@@ -217,8 +226,8 @@ def _asked(buf, at, end, kind, size, step, seed, pdu):
                     finer = qualifier >> 7
                 elif kind == COUNTERS:
                     finer = qualifier >> 6
-                elif kind == RESET or kind == CALL_FILE:
-                    finer = qualifier & 0x7F if kind == RESET else qualifier & 0x0F
+                elif kind == RESET:
+                    finer = qualifier & 0x7F
                 pdu.subfunction |= finer << 8
                 first = False
         at += step

@@ -149,7 +149,7 @@ CAUSES: dict[int, str] = {
 }
 PRIVATE_CAUSES, PRIVATE_TYPES = range(48, 64), range(128, 256)  # left to agreement between vendor and user
 
-# The causes that a type may have in the direction in which it is asked (table 14); answers to it have 7 to 10, 44 to 47.
+# The causes that a type may have in the direction in which it is asked (table 14); answers have 7 to 10 and 44 to 47.
 ASKED_WITH: dict[int, tuple[int, ...]] = {
     **dict.fromkeys((*range(45, 52), *range(58, 65), 113), (6, 8)),
     **dict.fromkeys((100, 101), (6, 8)),
@@ -165,7 +165,7 @@ ASKED_WITH: dict[int, tuple[int, ...]] = {
 # What a type is allowed to report with beside that, where it is an asked type as well.
 REPORTED_WITH: dict[int, tuple[int, ...]] = {
     103: (3,),
-    **dict.fromkeys((110, 111, 112), range(20, 37)),
+    **dict.fromkeys((110, 111, 112), tuple(range(20, 37))),
 }
 
 # 7.2.6.26 to 7.2.6.30

@@ -50,10 +50,12 @@ def ethernet(path: Path, ethertype: int) -> Iterator[tuple[int, bytes]]:
                 yield batch.first + i, frame[behind + 2 :]
 
 
-def messages(path: Path, frame: Callable[..., int], port: int) -> Iterator[tuple[int, tuple[int, int, int, int], bytes]]:
-    """(frame that completes it, flow, message) of the TCP directions from or to `port`; what was sent twice counts once.
+def messages(
+    path: Path, frame: Callable[..., int], port: int
+) -> Iterator[tuple[int, tuple[int, int, int, int], bytes]]:
+    """(frame that completes it, flow, message) of the TCP directions from or to `port`.
 
-    A direction that cannot be framed any longer begins afresh with its next segment.
+    What was sent twice counts once. A direction that cannot be framed any longer begins afresh with its next segment.
     """
     pending: dict[tuple[int, int, int, int], bytes] = {}
     following: dict[tuple[int, int, int, int], int] = {}
