@@ -390,5 +390,68 @@ IEC104: tuple[Field, ...] = (
     Field("iec104.file.operation", "keyword", "what is asked or acknowledged: select_file, delete_file, ..."),
     Field("iec104.data", "keyword", "elements of types that are not decoded, in hexadecimal"),
 )
+S7COMM_PLUS: tuple[Field, ...] = (
+    Field("s7comm_plus.version", "long", "protocol version: 1 to 3; 254 is an event of the system"),
+    Field("s7comm_plus.length", "long", "length as the header claims it", unit="bytes"),
+    Field("s7comm_plus.opcode", "long", "49 request, 50 response, 51 notification"),
+    Field("s7comm_plus.opcode_name", "keyword", "its name"),
+    Field("s7comm_plus.function", "long", "function code of requests and responses"),
+    Field("s7comm_plus.function_name", "keyword", "its name: set_multi_variables, create_object, explore, ..."),
+    Field("s7comm_plus.sequence", "long", "sequence number, which pairs request and response"),
+    Field("s7comm_plus.session", "long", "session of a request"),
+)
+MMS: tuple[Field, ...] = (
+    Field("mms.session", "keyword", "session PDU: connect, accept, data_transfer, ...; absent without a session layer"),
+    Field("mms.acse", "keyword", "ACSE PDU that begins or ends an association: aarq, aare, rlrq, rlre, abrt"),
+    Field("mms.authentication", "keyword", "how an association is authenticated: password or other; never with what"),
+    Field("mms.association_result", "long", "why an association was refused: 1 for good, 2 for now"),
+    Field("mms.pdu_code", "long", "tag of the MMS PDU"),
+    Field("mms.pdu", "keyword", "its name: confirmed_request, confirmed_error, unconfirmed, reject, ..."),
+    Field("mms.max_pdu_size", "long", "largest MMS PDU that an association allows", unit="bytes"),
+    Field("mms.invoke_id", "long", "number that pairs a confirmed request with its answer"),
+    Field("mms.service_code", "long", "tag of the service"),
+    Field("mms.service", "keyword", "its name: read, write, initiate_download_sequence, information_report, ..."),
+    Field("mms.purpose", "keyword", "of IEC 61850 variables: operate, select, cancel, report_control, setting, ..."),
+    Field("mms.variables", "keyword", "variables as domain/item; of a response those of its request", many=True),
+    Field("mms.variable_list", "keyword", "named list of variables that is read, written or reported"),
+    Field("mms.values", "keyword", "values read, written or reported, in order", many=True),
+    Field(
+        "mms.access_errors", "keyword", "why variables were not read or written: object_non_existent, ...", many=True
+    ),
+    Field("mms.report", "keyword", "identification of an IEC 61850 report"),
+    Field("mms.domain", "keyword", "domain of which names are asked: a logical device in IEC 61850"),
+    Field("mms.object_class", "keyword", "kind of names asked for: domain, named_variable, ..."),
+    Field("mms.objects", "keyword", "names among the arguments: domains, programs, lists, capabilities", many=True),
+    Field("mms.more_follows", "boolean", "the list of names goes on"),
+    Field("mms.file.names", "keyword", "names of files opened, renamed, deleted, listed or obtained", many=True),
+    Field("mms.vendor", "keyword", "vendor that the device names"),
+    Field("mms.model", "keyword", "model that the device names"),
+    Field("mms.revision", "keyword", "revision that the device names"),
+    Field("mms.error_class_code", "long", "class of a service error"),
+    Field("mms.error_class", "keyword", "its name: access, service, file, ..."),
+    Field("mms.error_code", "long", "code of the error in its class"),
+    Field("mms.error", "keyword", "its name: object_access_denied, primitives_out_of_sequence, ..."),
+    Field("mms.rejected", "keyword", "kind of PDU that is rejected as malformed or unknown"),
+    Field("mms.reject_reason_code", "long", "why it is rejected"),
+)
+GOOSE: tuple[Field, ...] = (
+    Field("goose.appid", "long", "application identifier in the EtherType header"),
+    Field("goose.length", "long", "length as the EtherType header claims it", unit="bytes"),
+    Field("goose.control_block", "keyword", "reference of the control block that publishes (gocbRef)"),
+    Field("goose.data_set", "keyword", "reference of the data set that is published (datSet)"),
+    Field("goose.id", "keyword", "name of the message for its subscribers (goID)"),
+    Field("goose.time_allowed_to_live", "long", "when the next message is due at the latest", unit="ms"),
+    Field("goose.time", "keyword", "when the state last changed, by the publisher's clock"),
+    Field("goose.time_quality", "long", "quality octet of that time"),
+    Field("goose.state_number", "long", "stNum: counts changes of state"),
+    Field("goose.sequence_number", "long", "sqNum: counts repetitions of one state"),
+    Field("goose.simulation", "boolean", "the message is a simulation or a test"),
+    Field("goose.configuration_revision", "long", "confRev: counts changes of the data set's configuration"),
+    Field("goose.needs_commissioning", "boolean", "ndsCom: the publisher is not wholly configured"),
+    Field("goose.entry_count", "long", "number of entries that the message claims"),
+    Field("goose.values", "keyword", "values of the data set, in order", many=True),
+)
 
-FIELDS: dict[str, Field] = {field.name: field for field in (*COMMON, *MODBUS, *S7COMM, *DNP3, *IEC104, *ENIP, *CIP)}
+FIELDS: dict[str, Field] = {
+    field.name: field for field in (*COMMON, *MODBUS, *S7COMM, *DNP3, *IEC104, *ENIP, *CIP, *S7COMM_PLUS, *MMS, *GOOSE)
+}

@@ -32,7 +32,7 @@ def header(buf, at, end):
     at += 1
     if identifier & 0x1F == 0x1F:
         number = np.int64(0)
-        octets = 0
+        octets = np.int64(0)
         while True:
             if at >= end or octets == MAX_TAG_OCTETS:
                 return np.int64(CUT), end, np.int64(0)
@@ -65,7 +65,7 @@ def header(buf, at, end):
 @njit(cache=True, nogil=True, boundscheck=True)
 def _closing(buf, at, end):
     """Where the end-of-contents of the indefinite element whose contents begin at `at` stands; -1 where none does."""
-    depth = 1
+    depth = np.int64(1)
     while at + 2 <= end:
         if buf[at] == 0 and buf[at + 1] == 0:
             depth -= 1
@@ -105,7 +105,7 @@ def element(buf, at, end):
 
 @njit(cache=True, nogil=True, boundscheck=True)
 def child(buf, at, end, wanted):
-    """(begin, end) of the contents of the first element with that identifier in buf[at:end]; (-1, -1): there is none."""
+    """(begin, end) of the contents of the first element with that identifier; (-1, -1) where buf[at:end] has none."""
     while at < end:
         identifier, start, stop, at = element(buf, at, end)
         if identifier == wanted:

@@ -35,6 +35,7 @@ from sensor.decode.load import u16le
 from sensor.decode.pdu import PDU, Anomaly, Kind, clear, hash_bytes, mix
 from sensor.protocols import iec104_tables as t
 from sensor.protocols.iec104_elements import describe
+from sensor.protocols.little_endian import u32le
 from sensor.protocols.real import nearest
 
 START = 0x68
@@ -200,7 +201,7 @@ def _value(buf, at, end, how, pdu):
     elif how == SIGNED16:
         pdu.value = (u16le(buf, at) ^ 0x8000) - 0x8000
     else:
-        bits = u16le(buf, at) | u16le(buf, at + 2) << 16
+        bits = u32le(buf, at)
         if how == SINGLE:
             pdu.value = nearest(bits)
         elif how == BITS32:

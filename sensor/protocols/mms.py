@@ -139,9 +139,9 @@ def _name_service(service: int, out: Fields) -> None:
 
 def _parts(data: bytes) -> tuple[int | None, Element | None]:
     """(invoke id, service) of a confirmed request or response."""
-    invoke, *rest = [*_first(data, 3)] or [None]
-    service = next((each for each in rest if each.identifier != 0x30), None)
-    return (invoke.number if invoke else None), service
+    parts = _first(data, 3)
+    service = next((each for each in parts[1:] if each.identifier != 0x30), None)
+    return (parts[0].number if parts else None), service
 
 
 def _first(data: bytes, most: int) -> list[Element]:
@@ -237,11 +237,11 @@ def _read_request(service: Element, out: Fields) -> None:
 
 
 def _write_request(service: Element, out: Fields) -> None:
-    specification, *rest = [*_first(service.data, 2)] or [None]
-    if specification:
-        _specified(specification, out)
-    if rest and rest[0]:
-        out["mms.values"] = texts(rest[0].data)
+    parts = _first(service.data, 2)
+    if parts:
+        _specified(parts[0], out)
+    if len(parts) > 1:
+        out["mms.values"] = texts(parts[1].data)
 
 
 def _name_list_request(service: Element, out: Fields) -> None:
@@ -320,11 +320,11 @@ def _unconfirmed(data: bytes, out: Fields) -> None:
     if service.tag != t.INFORMATION_REPORT:
         out["mms.objects"] = _strings(service.data)
         return
-    specification, *rest = [*_first(service.data, 2)] or [None]
-    if specification:
-        _specified(specification, out)
-    if rest and rest[0]:
-        _results(rest[0].data, out, values=True)
-        first = next(elements(rest[0].data), None)
+    parts = _first(service.data, 2)
+    if parts:
+        _specified(parts[0], out)
+    if len(parts) > 1:
+        _results(parts[1].data, out, values=True)
+        first = next(elements(parts[1].data), None)
         if first and first.identifier == VISIBLE_STRING:
             out["mms.report"] = wire_text(first.data)

@@ -4,8 +4,8 @@ Sources: see mms_tables.py; ISO 8823-1 (presentation). How the PDU record is fil
 sensor/decode/pdu.py says):
 
 - function: the class of the PDU, by the tag of its request: 0 confirmed service, 3 unconfirmed, 5 cancel, 8
-  association, 11 conclude; 0x109 release and 0x119 abort by session or ACSE alone; 4 what rejects anything else than a request.
-  Errors and rejections of a service do not name it: they pair by class and invoke id.
+  association, 11 conclude; 0x109 release and 0x119 abort by session or ACSE alone; 4 a rejection of no request. Errors
+  and rejections of a service do not name it: they pair by class and invoke id.
 - subfunction: the service's tag, plus of IEC 61850 names a finer code << 8: 1 operate, 2 select, 3 cancel, 4 report,
   5 GOOSE or sampled value control block, 6 setting.
 - transaction: the invoke id; bit 32 and above for what has none.
