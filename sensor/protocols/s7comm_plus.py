@@ -30,6 +30,8 @@ ASK, ANSWER, NOTIFICATION = 0x31, 0x32, 0x33
 NO_ANSWER = 0x40  # of the transport flags
 SERVER_SESSION = 0x120  # stands for the session in the request that creates it
 SHORT_LIVED = 0x70000000  # objects from here on are made for a session and end with it
+RELATION = 0xA1  # stands before the number of an object that is created
+CREDIT = 0x881D  # attribute of a subscription that its client renews: how many notifications it may send
 
 VERSIONS = (1, 2, 3, 0xFE)
 EVENT_VERSION = 0xFE  # the system itself speaks; such a PDU has no opcode
@@ -105,12 +107,23 @@ def read(buf, at, end, seed, pdu):
         pdu.anomalies |= LENGTH
         return
     pdu.expects = 0 if buf[start + 13] & NO_ANSWER else 1
-    session = u32be(buf, start + 9)
-    if pdu.function == CREATE_OBJECT:
-        pdu.subfunction = 1 if session == SERVER_SESSION else 0
-    elif pdu.function in (DELETE_OBJECT, SET_VARIABLE, SET_MULTI_VARIABLES) and stop - start >= REQUEST_HEADER + 4:
-        of = u32be(buf, start + REQUEST_HEADER)
-        pdu.subfunction = 1 if of == session or of >= SHORT_LIVED else 0
+    pdu.subfunction = _own(buf, start, stop, pdu.function)
+
+
+@njit(cache=True, nogil=True, boundscheck=True)
+def _own(buf, at, end, function):
+    """Whether the request whose opcode stands at `at` is about its own session: 1 or 0; -1: it cannot be."""
+    session = u32be(buf, at + 9)
+    if function == CREATE_OBJECT:
+        if session == SERVER_SESSION:
+            return 1
+        return 1 if end - at >= 30 and buf[at + 25] == RELATION and u32be(buf, at + 26) >= SHORT_LIVED else 0
+    if function not in (DELETE_OBJECT, SET_VARIABLE, SET_MULTI_VARIABLES) or end - at < REQUEST_HEADER + 4:
+        return -1
+    of = u32be(buf, at + REQUEST_HEADER)
+    if of == session or of >= SHORT_LIVED:
+        return 1
+    return 1 if function == SET_VARIABLE and end - at >= 21 and u16be(buf, at + 19) == CREDIT else 0
 
 
 def explain(pdu: bytes, kind: Kind, request: bytes | None = None) -> dict[str, Any]:
