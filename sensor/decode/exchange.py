@@ -284,7 +284,7 @@ def _settle(s, m, pdu, e):
     e.asked = asked
     e.latency_ns = latency
     e.pdu_at = m.at
-    e.pdu_length = m.size
+    e.pdu_length = m.octets
     if pdu.kind == REQUEST and pdu.expects:
         s.waiting_tags[free] = tag
         w = s.waiting[free]

@@ -102,7 +102,7 @@ def _emit(s, messages, side, protocol, conversation, forward, ts_ns, frame, at, 
     m.frame = frame
     m.at = ~at if inside else at
     m.link = link
-    m.size = end - at
+    m.octets = end - at
     m.conversation = conversation
     m.protocol = protocol
     m.forward = forward

@@ -9,11 +9,13 @@ from __future__ import annotations
 from enum import IntEnum, IntFlag
 
 import numpy as np
-from numba import njit
+from numba import config, njit
 
 from sensor.records import record
 
 ABSENT = -1
+if config.DISABLE_JIT:
+    np.seterr(over="ignore")  # uncompiled, numpy warns of the wrapping that hashes are made of
 
 
 class Protocol(IntEnum):

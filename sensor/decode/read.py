@@ -22,8 +22,8 @@ REQUEST, RESPONSE = int(Kind.REQUEST), int(Kind.RESPONSE)
 def _place(frames, assembled, message):
     """(buffer, begin, end) of a message's bytes."""
     if message.at >= 0:
-        return frames, message.at, message.at + message.size
-    return assembled, ~message.at, ~message.at + message.size
+        return frames, message.at, message.at + message.octets
+    return assembled, ~message.at, ~message.at + message.octets
 
 
 @njit(cache=True, nogil=True, boundscheck=True)
