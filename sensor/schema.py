@@ -358,6 +358,60 @@ CIP: tuple[Field, ...] = (
     Field("cip.pccc.extended_status", "long", "extended status of a PCCC reply"),
     Field("cip.data", "keyword", "contents that are not decoded further, in hexadecimal"),
 )
+OPCUA: tuple[Field, ...] = (
+    Field("opcua.message_type", "keyword", "message type of the chunk: HEL, ACK, ERR, RHE, OPN, MSG, CLO"),
+    Field("opcua.message", "keyword", "the same in words: hello, acknowledge, open_secure_channel, message, ..."),
+    Field("opcua.chunk", "keyword", "final, intermediate (more of the message follows) or abort"),
+    Field("opcua.readable", "boolean", "the body can be read; false: it is encrypted or goes on from an earlier chunk"),
+    Field("opcua.protocol_version", "long", "version in a hello and its answer"),
+    Field("opcua.receive_buffer", "long", "largest chunk that the sender takes", unit="bytes"),
+    Field("opcua.send_buffer", "long", "largest chunk that the sender sends", unit="bytes"),
+    Field("opcua.max_message_size", "long", "largest message that the sender takes; 0: no limit", unit="bytes"),
+    Field("opcua.max_chunks", "long", "most chunks of a message that the sender takes; 0: no limit"),
+    Field("opcua.endpoint_url", "keyword", "endpoint asked for or offered: opc.tcp://host:4840"),
+    Field("opcua.server_uri", "keyword", "application URI of the server that is asked for"),
+    Field("opcua.reason", "keyword", "why a connection is refused, in the words of the sender"),
+    Field("opcua.channel_id", "long", "secure channel; 0 before it is opened"),
+    Field("opcua.token_id", "long", "security token of the channel"),
+    Field("opcua.security_policy_uri", "keyword", "security policy of a channel that is opened"),
+    Field("opcua.security_policy", "keyword", "its name: None, Basic256Sha256, Aes256_Sha256_RsaPss, ..."),
+    Field("opcua.security_mode", "long", "1 none, 2 sign, 3 sign and encrypt"),
+    Field("opcua.security_mode_name", "keyword", "the same by name"),
+    Field("opcua.has_certificate", "boolean", "the sender shows a certificate"),
+    Field("opcua.renewal", "boolean", "the channel was open and gets a new token"),
+    Field("opcua.lifetime", "long", "lifetime of the security token", unit="ms"),
+    Field("opcua.sequence_number", "long", "sequence number of the chunk"),
+    Field("opcua.request_id", "long", "number that pairs request and response"),
+    Field("opcua.type_id", "long", "encoding id of the body: 631 a read request, 634 its response"),
+    Field("opcua.service_id", "long", "the service, as the encoding id of its request, in its response too"),
+    Field("opcua.service", "keyword", "its name: read, write, call, browse, create_session, service_fault, ..."),
+    Field("opcua.request.service", "keyword", "of a fault: the service that was asked for"),
+    Field("opcua.audit_entry", "keyword", "identifier that the client wants to see in the audit log"),
+    Field("opcua.status", "long", "status code of a response or an error"),
+    Field("opcua.status_name", "keyword", "its name: Good, BadUserAccessDenied, ..."),
+    Field("opcua.results", "keyword", "status of each operation in a response, by name", many=True),
+    Field("opcua.nodes", "keyword", "nodes that are read, written, called, browsed: ns=2;s=Boiler.Level", many=True),
+    Field("opcua.node_count", "long", "how many of them"),
+    Field("opcua.attributes", "keyword", "attributes that are read or written: Value, AccessLevel, ...", many=True),
+    Field("opcua.methods", "keyword", "methods that are called, as nodes", many=True),
+    Field("opcua.names", "keyword", "names of the nodes that are added", many=True),
+    Field("opcua.values", "keyword", "values read or written, arguments of a call", many=True),
+    Field("opcua.subscription_id", "long", "subscription"),
+    Field("opcua.publishing_interval", "double", "interval at which a subscription reports", unit="ms"),
+    Field("opcua.session_name", "keyword", "name that the client gives to its session"),
+    Field("opcua.user_token", "keyword", "how a user is named: anonymous, user_name, certificate, issued_token"),
+    Field("opcua.user", "keyword", "user name; the password is never kept"),
+    Field("opcua.client.application_uri", "keyword", "application URI of the client"),
+    Field("opcua.client.product_uri", "keyword", "product URI of the client"),
+    Field("opcua.client.application_name", "keyword", "name of the client"),
+    Field("opcua.client.application_type", "keyword", "client, server, client_and_server, discovery_server"),
+    Field("opcua.server.application_uri", "keyword", "application URI of the server"),
+    Field("opcua.server.product_uri", "keyword", "product URI of the server"),
+    Field("opcua.server.application_name", "keyword", "name of the server"),
+    Field("opcua.server.application_type", "keyword", "client, server, client_and_server, discovery_server"),
+    Field("opcua.endpoints", "keyword", "endpoints that a server offers, as policy/mode", many=True),
+    Field("opcua.user_tokens", "keyword", "kinds of users that it takes", many=True),
+)
 
 IEC104: tuple[Field, ...] = (
     Field("iec104.format", "keyword", "i: carries an ASDU, s: acknowledges, u: controls the connection"),
@@ -453,5 +507,6 @@ GOOSE: tuple[Field, ...] = (
 )
 
 FIELDS: dict[str, Field] = {
-    field.name: field for field in (*COMMON, *MODBUS, *S7COMM, *DNP3, *IEC104, *ENIP, *CIP, *S7COMM_PLUS, *MMS, *GOOSE)
+    field.name: field
+    for field in (*COMMON, *MODBUS, *S7COMM, *DNP3, *IEC104, *ENIP, *CIP, *OPCUA, *S7COMM_PLUS, *MMS, *GOOSE)
 }

@@ -21,6 +21,7 @@ from sensor.decode.load import u16le
 from sensor.decode.pdu import NO_VALUE, Anomaly, Kind, hash_bytes, mix
 from sensor.protocols import cip_path
 from sensor.protocols import cip_tables as t
+from sensor.protocols.ieee754 import rounded
 from sensor.protocols.little_endian import unsigned
 
 MAX_NESTED = 3  # Unconnected Sends in each other; one is usual, two cross two bridges
@@ -45,24 +46,6 @@ GET_ATTRIBUTE_SINGLE, SET_ATTRIBUTE_SINGLE = t.GET_ATTRIBUTE_SINGLE, t.SET_ATTRI
 READ_TAG, WRITE_TAG, READ_FRAGMENTED, WRITE_FRAGMENTED = t.READ_TAG, t.WRITE_TAG, t.READ_FRAGMENTED, t.WRITE_FRAGMENTED
 EXECUTE_PCCC, PARTIAL_TRANSFER = t.EXECUTE_PCCC, t.PARTIAL_TRANSFER
 PCCC_REPLY, PCCC_STATUS = 0x40, 0x1000000
-
-
-@njit(cache=True, nogil=True, boundscheck=True)
-def rounded(bits, octets):
-    """An IEEE 754 number of 4 or 8 octets, rounded; NO_VALUE where it is not finite or does not fit."""
-    exponent_bits, fraction_bits = (8, 23) if octets == 4 else (11, 52)
-    exponent = (bits >> fraction_bits) & ((1 << exponent_bits) - 1)
-    if exponent == (1 << exponent_bits) - 1:
-        return NOTHING
-    fraction = bits & ((1 << fraction_bits) - 1)
-    if exponent > 0:
-        fraction |= 1 << fraction_bits
-    shift = max(exponent, 1) - (1 << (exponent_bits - 1)) + 1 - fraction_bits
-    value = np.rint(np.float64(fraction) * 2.0 ** np.float64(shift))
-    if value >= 9.0e18:
-        return NOTHING
-    negative = (bits >> (exponent_bits + fraction_bits)) & 1
-    return -np.int64(value) if negative else np.int64(value)
 
 
 @njit(cache=True, nogil=True, boundscheck=True)
