@@ -20,7 +20,7 @@ from detectors.contract import Fresh, Labels, Scene, alike, station_of
 from detectors.finding import Finding, Severity, Text
 from detectors.problem import Problem
 from detectors.roles import Roles, said
-from sensor.decode.pdu import Kind, Outcome, Protocol
+from sensor.decode.pdu import Kind, Outcome, Protocol, family
 from sensor.events import EventBatch
 from sensor.operations import Verb
 
@@ -113,7 +113,7 @@ class NewWriter:
             problem = Problem(
                 self._rules["writer.new"],
                 scene.exhibit(),
-                protocol=Protocol(int(b.protocol)).name.lower(),
+                protocol=family(int(b.protocol)).name.lower(),
                 source_ip=fields.get("source.ip", ""),
                 destination_ip=fields.get("destination.ip", ""),
                 destination_port=fields.get("destination.port"),

@@ -20,7 +20,7 @@ from detectors.knowledge import NOTHING, Aggravation, Operation
 from detectors.matching import COLUMN_FIELDS
 from detectors.problem import Problem
 from detectors.wording import fill, names
-from sensor.decode.pdu import Outcome, Protocol
+from sensor.decode.pdu import Outcome, family
 from sensor.events import EventBatch
 
 MAX_PROBLEMS = 4096  # pairs of addresses counted apart; a flood beyond is counted as one problem for each operation
@@ -43,7 +43,7 @@ class Classifier:
         """Operations that a request with these codes can be, in the order in which they are tried."""
         key = (protocol, function, subfunction)
         if key not in self._candidates:
-            known = self._content.get(Protocol(protocol))
+            known = self._content.get(family(protocol))
             self._candidates[key] = tuple(
                 operation
                 for operation in (known.operations if known else ())

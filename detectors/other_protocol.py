@@ -16,7 +16,7 @@ from detectors import knowledge
 from detectors.contract import Scene
 from detectors.finding import Finding
 from detectors.problem import Problem
-from sensor.decode.pdu import Protocol
+from sensor.decode.pdu import family
 from sensor.decode.recognise import PROMISES, Foreign, Framing, spoken
 from sensor.events import EventBatch
 
@@ -69,9 +69,7 @@ class OtherProtocol:
         if _broken(talk.promised, talk.framing):
             if not before:
                 self._counted[row] = 1
-                self._add(
-                    scene, row, "port.other-protocol", Protocol(int(talk.protocol)).name, 1, int(talk.first_frame)
-                )
+                self._add(scene, row, "port.other-protocol", family(int(talk.protocol)).name, 1, int(talk.first_frame))
             return
         # A capture that begins in the middle of a message makes one run of garbage in the first frame.
         runs = int(talk.garbage) - (1 if talk.messages and talk.garbage_frame == talk.first_frame else 0)
@@ -115,4 +113,5 @@ class OtherProtocol:
 
 def _broken(promised: Any, framing: Any) -> Any:
     """Whether a conversation speaks another industrial protocol than its port promised; of columns or of one row."""
-    return (promised > 0) & (framing != promised) & (framing != Framing.FOREIGN)
+    serial = (promised == Framing.MODBUS) & (framing == Framing.MODBUS_RTU)  # the same protocol, as gateways frame it
+    return (promised > 0) & (framing != promised) & (framing != Framing.FOREIGN) & ~serial

@@ -13,7 +13,7 @@ from detectors.contract import Fresh, Labels, Scene, alike, station_of
 from detectors.finding import Finding
 from detectors.problem import Problem
 from detectors.wording import MAX_LISTED
-from sensor.decode.pdu import Anomaly, Outcome, Protocol
+from sensor.decode.pdu import Anomaly, Outcome, family
 from sensor.events import EventBatch
 
 MAX_PAIRS = 4096  # askers and devices followed at one time; a flood beyond is followed as one
@@ -90,7 +90,8 @@ class Scans:
         for row in new[asked | (table["outcome"][new] == Outcome.REFUSED)].tolist():
             b = table[row]
             refusal = Refusal(
-                int(b.protocol), int(b.function), int(b.subfunction), int(b.object), int(b.detail), int(b.status),
+                family(int(b.protocol)), int(b.function), int(b.subfunction), int(b.object), int(b.detail),
+                int(b.status),
                 b.outcome == Outcome.ASKED,
             )  # fmt: skip
             if self._counts(refusal):
@@ -112,7 +113,7 @@ class Scans:
                     Problem(
                         self._rule,
                         scene.exhibit(),
-                        protocol=Protocol(int(b.protocol)).name.lower(),
+                        protocol=family(int(b.protocol)).name.lower(),
                         source_ip=fields.get("source.ip", ""),
                         destination_ip=fields.get("destination.ip", ""),
                         destination_port=fields.get("destination.port"),

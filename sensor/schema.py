@@ -53,6 +53,7 @@ COMMON = (
 # Each protocol's own fields. The code is always there as a number; its name stands beside it.
 MODBUS: tuple[Field, ...] = (
     Field("modbus.transaction_id", "long", "MBAP transaction identifier, which pairs request and response"),
+    Field("modbus.framing", "keyword", "rtu: a serial frame with its CRC in TCP or UDP; absent with an MBAP header"),
     Field("modbus.unit_id", "long", "device behind the address; 0 is a broadcast or the addressed device itself"),
     Field("modbus.function_code", "long", "function code, without the 0x80 of exceptions"),
     Field("modbus.function", "keyword", "name of the function: read_holding_registers, umas, undefined, ..."),

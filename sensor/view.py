@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from sensor.decode.pdu import Anomaly, Kind, Outcome, Protocol
 from sensor.events import EventBatch
-from sensor.protocols import dnp3, modbus, s7comm
+from sensor.protocols import dnp3, modbus, modbus_rtu, s7comm
 
 MAX_SAMPLES = 1 << 16  # PDUs kept to explain behaviours; a flood of distinct ones keeps its narrow rows only
 
@@ -29,6 +29,7 @@ EXPLAINERS: dict[int, tuple[str, Explain]] = {
     Protocol.MODBUS: ("modbus", modbus.explain),
     Protocol.S7COMM: ("s7comm", s7comm.explain),
     Protocol.DNP3: ("dnp3", dnp3.explain),
+    Protocol.MODBUS_RTU: ("modbus", modbus_rtu.explain),
 }
 
 

@@ -11,10 +11,12 @@ from numba import njit
 
 from sensor.decode.borrow import borrow
 from sensor.decode.flows import spread
-from sensor.decode.pdu import NO_VALUE, Anomaly, Kind, Outcome, Protocol, mix
+from sensor.decode.pdu import MAY_BE_ANSWERED, NO_VALUE, Anomaly, Kind, Outcome, Protocol, mix
 from sensor.decode.state import ANSWER_WITHIN_NS, PENDING, PENDING_WAYS, UNANSWERED_AFTER_NS
 
-MODBUS, S7COMM, DNP3 = int(Protocol.MODBUS), int(Protocol.S7COMM), int(Protocol.DNP3)
+DNP3 = int(Protocol.DNP3)
+SAME_FUNCTION = np.zeros(256, np.bool_)  # protocols in which a response bears the function of its request
+SAME_FUNCTION[[Protocol.MODBUS, Protocol.S7COMM, Protocol.MODBUS_RTU]] = True
 REQUEST, RESPONSE = int(Kind.REQUEST), int(Kind.RESPONSE)
 ASKED, ANSWERED, REFUSED = int(Outcome.ASKED), int(Outcome.ANSWERED), int(Outcome.REFUSED)
 UNANSWERED, UNSOLICITED = int(Outcome.UNANSWERED), int(Outcome.UNSOLICITED)
@@ -112,9 +114,11 @@ def _count(t, ts_ns, frame, conversation, value, anomalies):
 
 @njit(cache=True, nogil=True, boundscheck=True)
 def retire(s, place):
-    """Give up waiting: count the request as unanswered."""
+    """Give up waiting: count the request as unanswered, where the answer is missed."""
     s.waiting_tags[place] = 0
     w = s.waiting[place]
+    if w.expects == MAY_BE_ANSWERED:
+        return
     s.counters[0].unanswered += 1
     table = s.behaviours
     asked = table[w.behaviour]
@@ -207,7 +211,8 @@ def _settle(s, m, pdu, e):
     if pdu.kind == REQUEST:
         place, free, tag = _find(s, pdu, conversation, forward)
         if place >= 0:
-            anomalies |= np.uint32(REPEATED)
+            if s.waiting[place].expects != MAY_BE_ANSWERED:
+                anomalies |= np.uint32(REPEATED)
             retire(s, place)
             free = place
         elif free < 0 and pdu.expects:
@@ -218,7 +223,7 @@ def _settle(s, m, pdu, e):
             w = s.waiting[place]
             if ts_ns - w.ts_ns > ANSWER_WITHIN_NS:
                 retire(s, place)
-            elif not (pdu.protocol == MODBUS or pdu.protocol == S7COMM) or table[w.behaviour].function == pdu.function:
+            elif not SAME_FUNCTION[pdu.protocol] or table[w.behaviour].function == pdu.function:
                 s.waiting_tags[place] = 0
                 asked = np.int64(w.behaviour)
                 request = w.event
@@ -289,6 +294,7 @@ def _settle(s, m, pdu, e):
         s.waiting_tags[free] = tag
         w = s.waiting[free]
         w.forward = forward
+        w.expects = pdu.expects
         w.protocol = pdu.protocol
         w.conversation = conversation
         w.behaviour = row

@@ -11,16 +11,18 @@ from numba import njit
 from sensor.decode.pdu import Anomaly, Protocol
 from sensor.decode.recognise import PROBE_BYTES, PROBES, Framing, foreign, recognise
 from sensor.decode.state import HOLD_BYTES, HOLDS
-from sensor.protocols import cotp, dnp3_link, modbus, s7comm
+from sensor.protocols import cotp, dnp3_link, modbus, modbus_rtu, s7comm
 
 UNDECIDED, FOREIGN = int(Framing.UNDECIDED), int(Framing.FOREIGN)
 MODBUS, TPKT, DNP3 = int(Framing.MODBUS), int(Framing.TPKT), int(Framing.DNP3)
+MODBUS_RTU = int(Framing.MODBUS_RTU)
 
 # Numpy scalars, not Python's: numba compiles a function anew for each Python constant that it is called with.
 GAP, SPLIT = np.uint32(Anomaly.GAP), np.uint32(Anomaly.SPLIT)
 CHECKSUM, SEQUENCE = np.uint32(Anomaly.CHECKSUM), np.uint32(Anomaly.SEQUENCE)
 IN_FRAMES, IN_ASSEMBLED = np.uint8(0), np.uint8(1)  # `inside`: which buffer a message lies in
 AS_MODBUS, AS_S7COMM, AS_DNP3 = np.uint8(Protocol.MODBUS), np.uint8(Protocol.S7COMM), np.uint8(Protocol.DNP3)
+AS_MODBUS_RTU = np.uint8(Protocol.MODBUS_RTU)
 NO_LINK = np.int64(-1)
 S7COMM_PLUS_ID = 0x72
 
@@ -228,6 +230,8 @@ def drain(s, messages, out, side, conversation, forward, ts_ns, frame, buf, at, 
             size = cotp.frame(buf, at, end)
         elif c.framing == DNP3:
             size = dnp3_link.frame(buf, at, end)
+        elif c.framing == MODBUS_RTU:
+            size = modbus_rtu.frame(buf, at, end)
         elif c.framing == UNDECIDED:
             if _decide(s, c, buf, at, end):
                 return at
@@ -247,14 +251,19 @@ def drain(s, messages, out, side, conversation, forward, ts_ns, frame, buf, at, 
             c.garbage += 1
             side.gap = 1
             drop_assembly(s, side)
-            if c.framing != DNP3:
+            if c.framing == DNP3:
+                at = dnp3_link.sync(buf, at + 1, end)
+            elif c.framing == MODBUS_RTU:
+                at = modbus_rtu.sync(buf, at + 1, end)
+            else:
                 return end  # a message of these begins a segment: the next one is tried afresh
-            at = dnp3_link.sync(buf, at + 1, end)
             continue
         if c.framing == MODBUS:
             _emit(s, messages, side, AS_MODBUS, conversation, forward, ts_ns, frame, at, at + size, inside, NO_LINK)
         elif c.framing == TPKT:
             _s7comm(s, messages, side, conversation, forward, ts_ns, frame, buf, at, at + size, inside, out)
+        elif c.framing == MODBUS_RTU:
+            _emit(s, messages, side, AS_MODBUS_RTU, conversation, forward, ts_ns, frame, at, at + size, inside, NO_LINK)
         else:
             _dnp3(s, messages, side, conversation, forward, ts_ns, frame, buf, at, at + size, out)
         side.split = 0

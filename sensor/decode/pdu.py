@@ -14,6 +14,7 @@ from numba import config, njit
 from sensor.records import record
 
 ABSENT = -1
+MAY_BE_ANSWERED = 2  # a request to which an answer is not missed, but paired where it comes
 if config.DISABLE_JIT:
     np.seterr(over="ignore")  # uncompiled, numpy warns of the wrapping that hashes are made of
 
@@ -32,6 +33,12 @@ class Protocol(IntEnum):
     MMS = 8
     GOOSE = 9
     S7COMM_PLUS = 10  # named, not decoded
+    MODBUS_RTU = 11  # serial frames in TCP or UDP; printed as modbus too
+
+
+def family(protocol: int) -> Protocol:
+    """The protocol whose codes and rules hold, however it is framed."""
+    return Protocol.MODBUS if protocol == Protocol.MODBUS_RTU else Protocol(protocol)
 
 
 class Kind(IntEnum):
@@ -72,7 +79,7 @@ PDU = record(
     [
         ("protocol", "u1"),
         ("kind", "u1"),
-        ("expects", "u1"),  # 1 when a request must be answered
+        ("expects", "u1"),  # 1 when a request must be answered, MAY_BE_ANSWERED
         ("refused", "u1"),  # 1 when a response refuses
         ("continues", "u1"),  # 1 for a later fragment of a response that has begun: it has no request of its own
         ("station", "i8"),  # device behind the address: Modbus unit id; DNP3 asker << 16 | asked; otherwise ABSENT

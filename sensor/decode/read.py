@@ -12,9 +12,10 @@ from numba import njit
 
 from sensor.decode.borrow import borrow
 from sensor.decode.pdu import Kind, Protocol, clear
-from sensor.protocols import dnp3, modbus, s7comm
+from sensor.protocols import dnp3, modbus, modbus_rtu, s7comm
 
 MODBUS, S7COMM, DNP3 = int(Protocol.MODBUS), int(Protocol.S7COMM), int(Protocol.DNP3)
+MODBUS_RTU = int(Protocol.MODBUS_RTU)
 REQUEST, RESPONSE = int(Kind.REQUEST), int(Kind.RESPONSE)
 
 
@@ -36,6 +37,18 @@ def _modbus(frames, assembled, messages, count, seed, pdus):
             pdus[i].protocol = m.protocol
             buf, at, end = _place(frames, assembled, m)
             modbus.read(buf, at, end, REQUEST if m.to_server else RESPONSE, seed, pdus[i])
+
+
+@njit(cache=True, nogil=True, boundscheck=True)
+def _modbus_rtu(frames, assembled, messages, count, seed, pdus):
+    frames, assembled, messages, pdus = borrow(frames), borrow(assembled), borrow(messages), borrow(pdus)
+    for i in range(count):
+        m = messages[i]
+        if m.protocol == MODBUS_RTU:
+            clear(pdus[i])
+            pdus[i].protocol = m.protocol
+            buf, at, end = _place(frames, assembled, m)
+            modbus_rtu.read(buf, at, end, REQUEST if m.to_server else RESPONSE, seed, pdus[i])
 
 
 @njit(cache=True, nogil=True, boundscheck=True)
@@ -62,4 +75,4 @@ def _dnp3(frames, assembled, messages, count, seed, pdus):
             dnp3.read(buf, at, end, m.link >> 16, m.link & 0xFFFF, seed, pdus[i])
 
 
-READERS: Mapping[int, Callable[..., Any]] = {MODBUS: _modbus, S7COMM: _s7comm, DNP3: _dnp3}
+READERS: Mapping[int, Callable[..., Any]] = {MODBUS: _modbus, S7COMM: _s7comm, DNP3: _dnp3, MODBUS_RTU: _modbus_rtu}

@@ -16,8 +16,8 @@ import numpy as np
 from numba import njit
 
 from sensor.decode.load import u16be, u32be
-from sensor.decode.pdu import Protocol
-from sensor.protocols import cotp, dnp3_link, modbus_probe
+from sensor.decode.pdu import family
+from sensor.protocols import cotp, dnp3_link, modbus, modbus_rtu
 
 PROBES = 8  # payloads that are looked at before a conversation counts as foreign
 PROBE_BYTES = 32  # a payload shorter than this may be the beginning of a message: its rest is waited for
@@ -30,6 +30,7 @@ class Framing(IntEnum):
     MODBUS = 1  # MBAP
     TPKT = 2  # with COTP: S7comm, S7comm-plus, MMS
     DNP3 = 3
+    MODBUS_RTU = 20
     FOREIGN = 255  # none of these
 
 
@@ -54,6 +55,7 @@ class Foreign(IntEnum):
 
 
 UNDECIDED, MODBUS, TPKT, DNP3 = int(Framing.UNDECIDED), int(Framing.MODBUS), int(Framing.TPKT), int(Framing.DNP3)
+MODBUS_RTU = int(Framing.MODBUS_RTU)
 UNKNOWN, TLS, HTTP, SSH, SMB = (int(Foreign(code)) for code in range(5))
 TELNET, FTP_OR_SMTP, VNC, MQTT, RDP = (int(Foreign(code)) for code in range(5, 10))
 
@@ -61,7 +63,7 @@ TELNET, FTP_OR_SMTP, VNC, MQTT, RDP = (int(Foreign(code)) for code in range(5, 1
 def spoken(talk: Any) -> str:
     """Name of what a row of the conversation table carries: by its messages, else by its port's promise."""
     if talk.protocol:
-        return Protocol(int(talk.protocol)).name.lower()
+        return family(int(talk.protocol)).name.lower()
     return PROMISES.get(int(talk.promised)) or "other"
 
 
@@ -84,8 +86,10 @@ def recognise(buf, at, end):
         return DNP3
     if cotp.probe(buf, at, end):
         return TPKT
-    if modbus_probe.probe(buf, at, end):
+    if modbus.probe(buf, at, end):
         return MODBUS
+    if modbus_rtu.probe(buf, at, end):  # last: two octets of CRC prove the least
+        return MODBUS_RTU
     return UNDECIDED
 
 

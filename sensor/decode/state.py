@@ -91,6 +91,7 @@ PARK = record([("next", "i4"), ("bytes", "i4"), ("missing", "i4"), ("seq", "i8")
 WAITING = record(  # one request that waits for its answer
     [
         ("forward", "u1"),
+        ("expects", "u1"),  # of its PDU
         ("protocol", "u1"),
         ("conversation", "i4"),
         ("behaviour", "i4"),

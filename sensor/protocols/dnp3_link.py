@@ -106,6 +106,17 @@ def header_ok(buf: Octets, at: Int, end: Int) -> bool:
 
 
 @njit(cache=True, nogil=True, boundscheck=True)
+def probe(buf: Octets, at: Int, end: Int) -> bool:
+    """Whether DNP3 begins at `at`: a link header with its CRC and a link function that the standard defines (9.2)."""
+    if not header_ok(buf, at, end):
+        return False
+    code = u8(buf, at + 3) & LINK_FUNCTION
+    if buf[at + 3] & PRM:
+        return bool(code in (0, 2, CONFIRMED_USER_DATA, UNCONFIRMED_USER_DATA, 9))
+    return bool(code in (0, 1, 11, 15))
+
+
+@njit(cache=True, nogil=True, boundscheck=True)
 def _may_begin(buf: Octets, at: Int, end: Int) -> bool:
     """Whether a sound link header could begin at `at`, as far as the octets up to `end` tell."""
     if end - at >= HEADER_OCTETS:

@@ -15,11 +15,12 @@ from hypothesis import strategies as st
 from sensor.decode import pdu
 from sensor.decode.pdu import ABSENT, NO_VALUE, PDU, Anomaly, Kind, clear
 from sensor.operations import Verb
-from sensor.protocols import modbus, modbus_kernel
+from sensor.protocols import modbus, modbus_kernel, modbus_rtu
 from sensor.protocols import modbus_tables as t
 from sensor.schema import FIELDS, MODBUS
 
 REQUEST, RESPONSE = Kind.REQUEST, Kind.RESPONSE
+MAY = pdu.MAY_BE_ANSWERED
 SEED = np.uint64(0x1234_5678_9ABC_DEF0)
 
 
@@ -257,10 +258,10 @@ def test_a_umas_error_is_a_refusal_that_no_exception_code_resembles():
 
 @pytest.mark.parametrize(
     ("pdu", "expects"),
-    [("06 0001 0003", 0), ("0F 0013 000A 02 CD01", 0), ("10 0001 0001 02 000A", 0), ("16 0004 00F2 0025", 0),
+    [("06 0001 0003", MAY), ("0F 0013 000A 02 CD01", MAY), ("10 0001 0001 02 000A", MAY), ("16 0004 00F2 0025", MAY),
      ("03 006B 0003", 1), ("17 0003 0006 000E 0001 02 00FF", 1), ("2B 0E 01 00", 1)],
 )  # fmt: skip
-def test_a_write_to_unit_0_expects_no_answer_but_a_read_does(pdu, expects):
+def test_an_answer_to_a_write_to_unit_0_is_not_missed_but_one_to_a_read_is(pdu, expects):
     assert read(adu(pdu, unit=0), REQUEST)["expects"] == expects
     assert read(adu(pdu, unit=1), REQUEST)["expects"] == 1
 
@@ -607,4 +608,5 @@ def test_every_field_of_the_schema_is_given_by_some_pdu():
     listed = b"".join(bytes([i, 1, 65]) for i in (*range(7), 0x80))
     seen |= modbus.explain(adu(bytes([0x2B, 14, 2, 0x82, 0xFF, 0x81, 8]) + listed), RESPONSE).keys()
     seen |= modbus.explain(adu("5A 00 FD 83"), RESPONSE).keys() | modbus.explain(adu("83 02"), RESPONSE).keys()
+    seen |= modbus_rtu.explain(bytes.fromhex("0207 4112"), REQUEST).keys()
     assert {field.name for field in MODBUS} - seen == set()
