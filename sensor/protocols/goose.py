@@ -91,7 +91,7 @@ def _fields(buf, at, end, seed, pdu):
                 pdu.quantity = entries
             else:
                 pdu.anomalies |= ILLEGAL
-        elif tag == DATA and count(buf, start, stop) != entries:
+        elif tag == DATA and entries >= 0 and count(buf, start, stop) != entries:
             pdu.anomalies |= LENGTH
     if seen & MANDATORY != MANDATORY:
         pdu.anomalies |= ILLEGAL

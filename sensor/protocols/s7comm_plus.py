@@ -29,7 +29,7 @@ DIGEST, WITH_DIGEST = 32, 3
 ASK, ANSWER, NOTIFICATION = 0x31, 0x32, 0x33
 NO_ANSWER = 0x40  # of the transport flags
 SERVER_SESSION = 0x120  # stands for the session in the request that creates it
-SHORT_LIVED = 0x70000000  # objects from here on are made for a session and end with it
+SHORT_LIVED = 0x7  # high four bits of objects that are made for a session and end with it
 RELATION = 0xA1  # stands before the number of an object that is created
 CREDIT = 0x881D  # attribute of a subscription that its client renews: how many notifications it may send
 
@@ -117,11 +117,11 @@ def _own(buf, at, end, function):
     if function == CREATE_OBJECT:
         if session == SERVER_SESSION:
             return 1
-        return 1 if end - at >= 30 and buf[at + 25] == RELATION and u32be(buf, at + 26) >= SHORT_LIVED else 0
+        return 1 if end - at >= 30 and buf[at + 25] == RELATION and u32be(buf, at + 26) >> 28 == SHORT_LIVED else 0
     if function not in (DELETE_OBJECT, SET_VARIABLE, SET_MULTI_VARIABLES) or end - at < REQUEST_HEADER + 4:
         return -1
     of = u32be(buf, at + REQUEST_HEADER)
-    if of == session or of >= SHORT_LIVED:
+    if of == session or of >> 28 == SHORT_LIVED:
         return 1
     return 1 if function == SET_VARIABLE and end - at >= 21 and u16be(buf, at + 19) == CREDIT else 0
 
