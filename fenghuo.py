@@ -94,6 +94,46 @@ def inspect(captures: tuple[str, ...], form: str, lang: str | None, together: bo
         sys.exit(0)
 
 
+@main.command("span-check")
+@click.option("--interface", metavar="NAME", help="Listen on this interface instead of reading captures.")
+@click.option("--seconds", type=click.FloatRange(min=1), default=60, show_default=True, help="How long to listen.")
+@click.option("--expect-vlan", "vlans", multiple=True, metavar="VLAN,...", help="VLANs that must be seen; repeat.")
+@click.option("--format", "form", type=click.Choice(["text", "jsonl", "json"]), default="text", show_default=True)
+@click.option("--lang", type=click.Choice(["zh", "en"]), help="Language of the text; by default that of the locale.")
+@click.argument("captures", nargs=-1, metavar="[CAPTURE...]")
+def span_check(
+    captures: tuple[str, ...],
+    interface: str | None,
+    seconds: float,
+    vlans: tuple[str, ...],
+    form: str,
+    lang: str | None,
+) -> None:
+    """Is the mirror port right? What is wrong with it, and which setting of the switch to change.
+
+    Exit codes: 0 nothing is wrong; 1 faults were found; 2 wrong use, or a capture cannot be read. JSON is one object a
+    line, for each capture one.
+    """
+    from detectors.span_check import SpanCheck, vlan_numbers
+    from sensor.capture.packet_ring import LiveError
+
+    if bool(captures) == (interface is not None):
+        raise click.UsageError("give captures, or --interface NAME")
+    try:
+        expected = vlan_numbers(vlans)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
+    check = SpanCheck(form="text" if form == "text" else "jsonl", lang=lang, vlans=expected, complain=complain)
+    try:
+        sys.exit(check.captures(captures) if interface is None else check.interface(interface, seconds))
+    except LiveError as error:
+        complain(error)
+        sys.exit(2)
+    except BrokenPipeError:  # the reader has seen enough (`| head`)
+        sys.stderr.close()
+        sys.exit(0)
+
+
 @main.group()
 def rules() -> None:
     """Detection content."""

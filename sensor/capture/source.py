@@ -86,12 +86,14 @@ class Capture(Iterator[FrameBatch]):
     """An open capture: iterate it once for its frames.
 
     path: as it was given. warnings: what a person must be told, each one line with the path; complete when the
-    iteration has ended. frames: how many were read so far.
+    iteration has ended. damage: why the file ended before its time, "" when it did not. frames: how many were read so
+    far.
     """
 
     def __init__(self, path: str | os.PathLike[str], windows: Windows, index: PcapIndex | PcapngIndex) -> None:
         self.path = os.fspath(path)
         self.warnings: list[str] = []
+        self.damage = ""
         self.frames = 0
         self._windows = windows
         self._index = index
@@ -129,17 +131,21 @@ class Capture(Iterator[FrameBatch]):
                 )
             at = base + after
             if status in _DAMAGE:
-                self._warn(f"damaged from byte {at} on: the next frame {_DAMAGE[status]}")
+                self._end_early(f"damaged from byte {at} on: the next frame {_DAMAGE[status]}")
                 break
             if last and status != FULL:
                 if self._windows.trouble:
-                    self._warn(self._windows.trouble)
+                    self._end_early(self._windows.trouble)
                 elif after < len(window):
-                    self._warn(f"cut off: it ends {len(window) - after} bytes after the beginning of a record")
+                    self._end_early(f"cut off: it ends {len(window) - after} bytes after the beginning of a record")
                 break
         if self._index.strange_interfaces:
             self._warn(f"{self._index.strange_interfaces} frames are of interfaces that the file does not describe")
         self._windows.close()
+
+    def _end_early(self, why: str) -> None:
+        self.damage = why
+        self._warn(why)
 
     def _warn(self, what: str) -> None:
         self.warnings.append(f"{printable(self.path)}: {what}; {self.frames} frames were read")
