@@ -21,8 +21,8 @@ from sensor.decode.load import u16le
 from sensor.decode.pdu import NO_VALUE, Anomaly, Kind, hash_bytes, mix
 from sensor.protocols import cip_path
 from sensor.protocols import cip_tables as t
-from sensor.protocols.ieee754 import rounded
 from sensor.protocols.little_endian import unsigned
+from sensor.protocols.real import rounded
 
 MAX_NESTED = 3  # Unconnected Sends in each other; one is usual, two cross two bridges
 MAX_SERVICES = 256  # of a packet that are looked at; a packet of 4,000 octets holds some 200

@@ -11,8 +11,8 @@ from numba import njit
 
 from sensor.decode.load import u16le
 from sensor.decode.pdu import NO_VALUE
-from sensor.protocols.ieee754 import rounded
 from sensor.protocols.little_endian import u32le, unsigned
+from sensor.protocols.real import rounded
 
 NOTHING = int(NO_VALUE)
 MAX_STRINGS = 256  # of a table of diagnostics

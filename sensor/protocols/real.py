@@ -1,4 +1,4 @@
-"""IEEE 754 numbers in compiled code, which has columns of integers: the nearest integer of a binary32."""
+"""IEEE 754 numbers in compiled code, which has columns of integers: the nearest integer of a binary32 or binary64."""
 
 from __future__ import annotations
 
@@ -31,3 +31,19 @@ def nearest(bits):
         if rest > half or (rest == half and value & 1):
             value += 1
     return -value if bits >> 31 & 1 else value
+
+
+@njit(cache=True, nogil=True, boundscheck=True)
+def rounded(bits, octets):
+    """The number of 4 or 8 octets whose bits are given, as the nearest int64; NO_VALUE where it has none."""
+    bits = np.int64(bits)
+    if octets == 4:
+        return nearest(bits)
+    exponent = ((bits >> 52) & 0x7FF) - 1023
+    if exponent > LARGEST_EXPONENT:
+        return np.int64(NOTHING)
+    if exponent < -1:
+        return np.int64(0)
+    fraction = (bits & ((np.int64(1) << 52) - 1)) | (np.int64(1) << 52)
+    value = np.int64(np.rint(np.float64(fraction) * 2.0 ** np.float64(exponent - 52)))
+    return -value if bits >> 63 & 1 else value
