@@ -7,7 +7,7 @@ what it costs. State is bounded; a cap that is reached is never silent.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 from typing import Protocol as Interface
 
@@ -144,6 +144,15 @@ def alike(
     for column in columns:
         changes |= column[order[1:]] != column[order[:-1]]
     yield from np.split(order, np.flatnonzero(changes) + 1)
+
+
+def ends(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Who asks whom, out of the fields of a behaviour or an event, as fields of Finding; empty where not known."""
+    return {
+        "source_ip": fields.get("source.ip") or fields.get("source.mac", ""),
+        "destination_ip": fields.get("destination.ip") or fields.get("destination.mac", ""),
+        "destination_port": fields.get("destination.port"),
+    }
 
 
 def station_of(protocol: int, station: int) -> int | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -73,7 +74,7 @@ class Finding:
     first_ns: int
     last_ns: int
     explanation: Text
-    source_ip: str = ""
+    source_ip: str = ""  # or the hardware address, of messages straight on Ethernet
     source_port: int | None = None
     destination_ip: str = ""
     destination_port: int | None = None
@@ -107,11 +108,21 @@ class FindingId:
         return f"{self.sensor}/{self.epoch}/{self.sequence}"
 
 
+MAC = re.compile("[0-9a-f]{2}(:[0-9a-f]{2}){5}")
+
+
 def rfc3339(ts_ns: int) -> str:
     """Nanoseconds since 1970 as RFC 3339 in UTC with microseconds; out of range gives the nearest representable."""
     ts_ns = min(max(ts_ns, 0), 253_402_300_799_000_000_000)
     whole = datetime.fromtimestamp(ts_ns // 1_000_000_000, tz=UTC)
     return f"{whole:%Y-%m-%dT%H:%M:%S}.{ts_ns % 1_000_000_000 // 1000:06d}Z"
+
+
+def _address(end: str, text: str) -> dict[str, str]:
+    """The address of one end under its name: hardware addresses have another than those of IP."""
+    if MAC.fullmatch(text):
+        return {f"{end}.ip": "", f"{end}.mac": text}
+    return {f"{end}.ip": text}
 
 
 def to_dict(finding: Finding, finding_id: FindingId) -> dict[str, Any]:
@@ -126,9 +137,9 @@ def to_dict(finding: Finding, finding_id: FindingId) -> dict[str, Any]:
         "rule.name": finding.rule_name.en,
         "rule.name_zh": finding.rule_name.zh,
         "rule.severity": finding.severity.word,
-        "source.ip": finding.source_ip,
+        **_address("source", finding.source_ip),
         "source.port": finding.source_port,
-        "destination.ip": finding.destination_ip,
+        **_address("destination", finding.destination_ip),
         "destination.port": finding.destination_port,
         "station": finding.station,
         "network.protocol": finding.protocol,

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from detectors import knowledge
-from detectors.contract import Fresh, Labels, Scene, alike, station_of
+from detectors.contract import Fresh, Labels, Scene, alike, ends, station_of
 from detectors.finding import Finding
 from detectors.matching import Match, parse
 from detectors.operations import Classifier
@@ -195,7 +195,7 @@ class Indicators:
             for it in self._operations
             if (it.operation and it.operation == operation) or (it.match is not None and it.match.holds(fields))
         ]
-        source, destination, port = fields["source.ip"], fields["destination.ip"], fields["destination.port"]
+        source, destination, port = ends(fields).values()
         if named and named[1]:
             source, destination, port = destination, source, None
         station = station_of(int(behaviour.protocol), int(behaviour.station))

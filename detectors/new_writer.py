@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from detectors import knowledge
-from detectors.contract import Fresh, Labels, Scene, alike, station_of
+from detectors.contract import Fresh, Labels, Scene, alike, ends, station_of
 from detectors.finding import Finding, Severity, Text
 from detectors.problem import Problem
 from detectors.roles import Roles, said
@@ -114,9 +114,7 @@ class NewWriter:
                 self._rules["writer.new"],
                 scene.exhibit(),
                 protocol=family(int(b.protocol)).name.lower(),
-                source_ip=fields.get("source.ip", ""),
-                destination_ip=fields.get("destination.ip", ""),
-                destination_port=fields.get("destination.port"),
+                **ends(fields),
                 station=station_of(int(b.protocol), int(b.station)) if asker >= 0 else None,
             )
             self._writers.append(_Writer(key[0], key[1], problem))

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from detectors import knowledge
-from detectors.contract import Fresh, Labels, Scene, alike, station_of
+from detectors.contract import Fresh, Labels, Scene, alike, ends, station_of
 from detectors.finding import Finding, Severity, Text
 from detectors.knowledge import NOTHING, Aggravation, Operation
 from detectors.matching import COLUMN_FIELDS
@@ -181,7 +181,8 @@ class Operations:
         if found is None:
             return -1
         operation, from_device = found
-        source, destination = fields["source.ip"], fields["destination.ip"]
+        who = ends(fields)
+        source, destination = who["source_ip"], who["destination_ip"]
         if from_device:
             source, destination = destination, source
         station = station_of(int(behaviour.protocol), int(behaviour.station))

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from detectors import knowledge
-from detectors.contract import Fresh, Labels, Scene, alike, station_of
+from detectors.contract import Fresh, Labels, Scene, alike, ends, station_of
 from detectors.finding import Finding
 from detectors.problem import Problem
 from detectors.wording import MAX_LISTED
@@ -114,9 +114,7 @@ class Scans:
                         self._rule,
                         scene.exhibit(),
                         protocol=family(int(b.protocol)).name.lower(),
-                        source_ip=fields.get("source.ip", ""),
-                        destination_ip=fields.get("destination.ip", ""),
-                        destination_port=fields.get("destination.port"),
+                        **ends(fields),
                         station=station_of(int(b.protocol), key[3]),
                     )
                 )

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 
 from detectors import knowledge
-from detectors.contract import Fresh, Labels, Scene, alike, station_of
+from detectors.contract import Fresh, Labels, Scene, alike, ends, station_of
 from detectors.finding import Finding, Severity, Text
 from detectors.problem import Problem
 from detectors.roles import Roles, said
@@ -91,9 +91,7 @@ class Unanswered:
                 self._rules["command.unanswered"],
                 scene.exhibit(),
                 protocol=fields["network.protocol"],
-                source_ip=fields["source.ip"] if known else "",
-                destination_ip=fields["destination.ip"] if known else "",
-                destination_port=fields["destination.port"] if known else None,
+                **ends(fields if known else {}),
                 station=station_of(int(b.protocol), key[3]),
             )
             self._pairs.append(_Pair(key[0], key[1], problem))

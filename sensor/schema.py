@@ -36,6 +36,7 @@ COMMON = (
     Field("capture", "keyword", "path of the capture, as given, where several are read in one call"),
     Field("frame", "long", "number of the frame that completes the PDU, from 1 in each capture"),
     Field("source.ip", "ip", "who sent the PDU"),
+    Field("source.mac", "keyword", "hardware address of the sender, of messages straight on Ethernet"),
     Field("source.port", "long", "transport port of the sender"),
     Field("destination.ip", "ip", "to whom the PDU was sent"),
     Field("destination.port", "long", "transport port of the receiver"),

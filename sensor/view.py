@@ -10,13 +10,17 @@ from typing import Protocol as Interface
 import numpy as np
 import numpy.typing as npt
 
+from sensor.decode.link import MAC48
 from sensor.decode.pdu import Anomaly, Kind, Outcome, Protocol
 from sensor.events import EventBatch
-from sensor.protocols import dnp3, modbus, modbus_rtu, s7comm
+from sensor.protocols import dnp3, enip, goose, iec104, mms, modbus, modbus_rtu, opcua, s7comm, s7comm_plus
 
 MAX_SAMPLES = 1 << 16  # PDUs kept to explain behaviours; a flood of distinct ones keeps its narrow rows only
 
 Fields = dict[str, Any]
+
+ETHERNET = "ethernet"
+TRANSPORTS: dict[int, str] = {0: ETHERNET, 6: "tcp", 17: "udp"}
 
 
 class Explain(Interface):
@@ -30,6 +34,12 @@ EXPLAINERS: dict[int, tuple[str, Explain]] = {
     Protocol.S7COMM: ("s7comm", s7comm.explain),
     Protocol.DNP3: ("dnp3", dnp3.explain),
     Protocol.MODBUS_RTU: ("modbus", modbus_rtu.explain),
+    Protocol.IEC104: ("iec104", iec104.explain),
+    Protocol.ENIP: ("enip", enip.explain),
+    Protocol.OPCUA: ("opcua", opcua.explain),
+    Protocol.MMS: ("mms", mms.explain),
+    Protocol.GOOSE: ("goose", goose.explain),
+    Protocol.S7COMM_PLUS: ("s7comm_plus", s7comm_plus.explain),
 }
 
 
@@ -40,7 +50,7 @@ class Conversation(NamedTuple):
     port_a: int
     ip_b: str
     port_b: int
-    transport: str  # "tcp" or "udp"
+    transport: str  # "tcp", "udp" or "ethernet"
     vlan: int | None
 
 
@@ -79,10 +89,10 @@ class Behaviours:
         c = view.conversation(int(b.conversation))
         client, server = view.host(int(b.client)), view.host(int(b.server))
         at_a = c.ip_b == server  # the asked end is b
-        fields: Fields = {
-            "source.ip": client,
-            "destination.ip": server,
-            "destination.port": c.port_b if at_a else c.port_a,
+        fields: Fields = _ends(client, server, c.transport)
+        if c.transport != ETHERNET:
+            fields["destination.port"] = c.port_b if at_a else c.port_a
+        fields |= {
             "network.transport": c.transport,
             "network.protocol": name,
             "event.kind": Kind(int(b.kind)).name.lower(),
@@ -128,6 +138,8 @@ class View:
     def host(self, row: int) -> str:
         """An address of the host table as text."""
         h = self.state.hosts[row]
+        if h.family == MAC48:
+            return int(h.lo).to_bytes(6, "big").hex(":")
         if h.family == 4:
             return str(IPv4Address(int(h.lo) & 0xFFFFFFFF))
         return str(IPv6Address((int(h.hi) << 64) | int(h.lo)))
@@ -143,7 +155,7 @@ class View:
                 int(c.a_port),
                 self.host(int(c.b_host)),
                 int(c.b_port),
-                "tcp" if c.transport == 6 else "udp",
+                TRANSPORTS[int(c.transport)],
                 int(c.vlan) if c.vlan >= 0 else None,
             )
         return self._conversations[row]
@@ -173,15 +185,14 @@ class View:
         fields: Fields = {
             "@timestamp": timestamp(int(c.ts_ns[row])),
             "frame": int(c.frame[row]),
-            "source.ip": source[0],
-            "source.port": source[1],
-            "destination.ip": destination[0],
-            "destination.port": destination[1],
+            **_ends(source[0], destination[0], talk.transport),
             "network.transport": talk.transport,
             "network.protocol": EXPLAINERS[protocol][0],
             "event.kind": kind.name.lower(),
             "event.outcome": Outcome(int(c.outcome[row])).name.lower(),
         }
+        if talk.transport != ETHERNET:
+            fields["source.port"], fields["destination.port"] = source[1], destination[1]
         if talk.vlan is not None:
             fields["network.vlan.id"] = talk.vlan
         if c.request[row] >= 0:
@@ -204,6 +215,12 @@ class View:
         if number >= batch.first:
             return batch.pdu(number - batch.first)
         return self.sample(int(batch.columns.asked[row]))
+
+
+def _ends(source: str, destination: str, transport: str) -> Fields:
+    """The two addresses: hardware addresses where the message stands straight on Ethernet."""
+    kind = "mac" if transport == ETHERNET else "ip"
+    return {f"source.{kind}": source, f"destination.{kind}": destination}
 
 
 def _link(station: int, *, request: bool) -> Fields:

@@ -152,6 +152,7 @@ Line = Annotated[str, BeforeValidator(_clean), StringConstraints(max_length=500)
 Paragraph = Annotated[str, BeforeValidator(_clean), StringConstraints(max_length=20_000)]
 Path = Annotated[str, BeforeValidator(_clean), StringConstraints(max_length=4096)]
 Address = Annotated[str, StringConstraints(max_length=64), AfterValidator(_address)]
+Mac = Annotated[str, StringConstraints(pattern=r"^([0-9a-f]{2}(:[0-9a-f]{2}){5})?$")]
 Port = Annotated[int, Field(ge=0, le=65535)]
 Moment = Annotated[datetime, BeforeValidator(_time)]
 Tree = Annotated[dict[str, Any], BeforeValidator(_tree)]
@@ -179,8 +180,10 @@ class FindingRecord(Strict):
     rule_name_zh: Line = Field("", alias="rule.name_zh")
     severity: Annotated[Severity, BeforeValidator(_severity)] = Field(alias="rule.severity")
     source_ip: Address = Field(alias="source.ip")
+    source_mac: Mac = Field("", alias="source.mac")
     source_port: Port | None = Field(None, alias="source.port")
     destination_ip: Address = Field(alias="destination.ip")
+    destination_mac: Mac = Field("", alias="destination.mac")
     destination_port: Port | None = Field(None, alias="destination.port")
     station: Annotated[int, Field(ge=MIN_INT, le=2**63 - 1)] | None = None
     protocol: Annotated[str, StringConstraints(pattern=r"^[a-z0-9._-]{0,64}$")] = Field("", alias="network.protocol")

@@ -11,7 +11,7 @@ from numba import njit
 
 from sensor.decode import flows, link, streams
 from sensor.decode.borrow import borrow
-from sensor.decode.messages import FOREIGN, IN_FRAMES, drain
+from sensor.decode.messages import FOREIGN, IN_FRAMES, drain, publication
 from sensor.decode.state import ROOM_ASSEMBLED, ROOM_MESSAGES
 
 
@@ -38,7 +38,7 @@ def walk(data, ts_ns, offset, captured, wire, linktype, first, begin, state, mes
         now = ts_ns[i]
         used.last_ns = max(used.last_ns, now)
         verdict = link.parse(data, offset[i], captured[i], wire[i], linktype[i], packet)
-        if verdict != link.OK:
+        if verdict != link.OK and verdict != link.GOOSE:
             if verdict == link.NOT_IP:
                 counters.not_ip += 1
             elif verdict == link.FRAGMENT:
@@ -69,7 +69,10 @@ def walk(data, ts_ns, offset, captured, wire, linktype, first, begin, state, mes
                 c.frames_a += 1
             else:
                 c.frames_b += 1
-        if packet.transport == link.TCP:
+        if verdict == link.GOOSE:
+            if packet.end > packet.at:
+                publication(s, messages, row, forward, now, frame, packet.at, packet.end)
+        elif packet.transport == link.TCP:
             streams.segment(s, messages, out, row, forward, now, frame, data, packet)
         elif packet.end > packet.at:
             counters.segments += 1

@@ -11,20 +11,31 @@ from numba import njit
 from sensor.decode.pdu import Anomaly, Protocol
 from sensor.decode.recognise import PROBE_BYTES, PROBES, Framing, foreign, recognise
 from sensor.decode.state import HOLD_BYTES, HOLDS
-from sensor.protocols import cotp, dnp3_link, modbus, modbus_rtu, s7comm
+from sensor.protocols import (
+    cotp,
+    dnp3_link,
+    enip_kernel,
+    iec104,
+    mms_kernel,
+    modbus,
+    modbus_rtu,
+    opcua_kernel,
+    s7comm,
+    s7comm_plus,
+)  # fmt: skip
 
 UNDECIDED, FOREIGN = int(Framing.UNDECIDED), int(Framing.FOREIGN)
 MODBUS, TPKT, DNP3 = int(Framing.MODBUS), int(Framing.TPKT), int(Framing.DNP3)
+IEC104, ENIP, OPCUA = int(Framing.IEC104), int(Framing.ENIP), int(Framing.OPCUA)
 MODBUS_RTU = int(Framing.MODBUS_RTU)
 
 # Numpy scalars, not Python's: numba compiles a function anew for each Python constant that it is called with.
 GAP, SPLIT = np.uint32(Anomaly.GAP), np.uint32(Anomaly.SPLIT)
 CHECKSUM, SEQUENCE = np.uint32(Anomaly.CHECKSUM), np.uint32(Anomaly.SEQUENCE)
 IN_FRAMES, IN_ASSEMBLED = np.uint8(0), np.uint8(1)  # `inside`: which buffer a message lies in
-AS_MODBUS, AS_S7COMM, AS_DNP3 = np.uint8(Protocol.MODBUS), np.uint8(Protocol.S7COMM), np.uint8(Protocol.DNP3)
-AS_MODBUS_RTU = np.uint8(Protocol.MODBUS_RTU)
+AS_S7COMM, AS_S7COMM_PLUS = np.uint8(Protocol.S7COMM), np.uint8(Protocol.S7COMM_PLUS)
+AS_DNP3, AS_MMS, AS_GOOSE = np.uint8(Protocol.DNP3), np.uint8(Protocol.MMS), np.uint8(Protocol.GOOSE)
 NO_LINK = np.int64(-1)
-S7COMM_PLUS_ID = 0x72
 
 
 @njit(cache=True, nogil=True, boundscheck=True)
@@ -119,7 +130,7 @@ def _emit(s, messages, side, protocol, conversation, forward, ts_ns, frame, at, 
 
 
 @njit(cache=True, nogil=True, boundscheck=True)
-def _s7comm(s, messages, side, conversation, forward, ts_ns, frame, buf, at, end, inside, out):
+def _cotp(s, messages, side, conversation, forward, ts_ns, frame, buf, at, end, inside, out):
     code, start, last = cotp.data(buf, at, end)
     if code != cotp.DT or start >= end:
         return
@@ -128,20 +139,31 @@ def _s7comm(s, messages, side, conversation, forward, ts_ns, frame, buf, at, end
             return
         side.marks |= SPLIT
         begin, stop = _assembled(s, side, out)
-        _s7comm_pdu(s, messages, side, conversation, forward, ts_ns, frame, out, begin, stop, IN_ASSEMBLED)
+        _tsdu(s, messages, side, conversation, forward, ts_ns, frame, out, begin, stop, IN_ASSEMBLED)
         return
-    _s7comm_pdu(s, messages, side, conversation, forward, ts_ns, frame, buf, start, end, inside)
+    _tsdu(s, messages, side, conversation, forward, ts_ns, frame, buf, start, end, inside)
 
 
 @njit(cache=True, nogil=True, boundscheck=True)
-def _s7comm_pdu(s, messages, side, conversation, forward, ts_ns, frame, buf, at, end, inside):
-    if not s7comm.is_s7comm(buf, at, end):
-        if buf[at] == S7COMM_PLUS_ID:
-            s.counters[0].s7comm_plus += 1
-        else:
-            s.counters[0].other_cotp += 1
+def _tsdu(s, messages, side, conversation, forward, ts_ns, frame, buf, at, end, inside):
+    """What COTP carries, told by its first octets."""
+    if s7comm.is_s7comm(buf, at, end):
+        protocol = AS_S7COMM
+    elif s7comm_plus.is_s7comm_plus(buf, at, end):
+        protocol = AS_S7COMM_PLUS
+    elif mms_kernel.is_mms(buf, at, end):
+        protocol = AS_MMS
+    else:
+        s.counters[0].other_cotp += 1
         return
-    _emit(s, messages, side, AS_S7COMM, conversation, forward, ts_ns, frame, at, end, inside, NO_LINK)
+    _emit(s, messages, side, protocol, conversation, forward, ts_ns, frame, at, end, inside, NO_LINK)
+
+
+@njit(cache=True, nogil=True, boundscheck=True)
+def publication(s, messages, conversation, forward, ts_ns, frame, at, end):
+    """A GOOSE message: a whole Ethernet payload."""
+    side = s.sides[2 * conversation + (0 if forward else 1)]
+    _emit(s, messages, side, AS_GOOSE, conversation, forward, ts_ns, frame, at, end, IN_FRAMES, NO_LINK)
 
 
 @njit(cache=True, nogil=True, boundscheck=True)
@@ -232,6 +254,12 @@ def drain(s, messages, out, side, conversation, forward, ts_ns, frame, buf, at, 
             size = dnp3_link.frame(buf, at, end)
         elif c.framing == MODBUS_RTU:
             size = modbus_rtu.frame(buf, at, end)
+        elif c.framing == IEC104:
+            size = iec104.frame(buf, at, end)
+        elif c.framing == ENIP:
+            size = enip_kernel.frame(buf, at, end)
+        elif c.framing == OPCUA:
+            size = opcua_kernel.frame(buf, at, end)
         elif c.framing == UNDECIDED:
             if _decide(s, c, buf, at, end):
                 return at
@@ -258,14 +286,13 @@ def drain(s, messages, out, side, conversation, forward, ts_ns, frame, buf, at, 
             else:
                 return end  # a message of these begins a segment: the next one is tried afresh
             continue
-        if c.framing == MODBUS:
-            _emit(s, messages, side, AS_MODBUS, conversation, forward, ts_ns, frame, at, at + size, inside, NO_LINK)
-        elif c.framing == TPKT:
-            _s7comm(s, messages, side, conversation, forward, ts_ns, frame, buf, at, at + size, inside, out)
-        elif c.framing == MODBUS_RTU:
-            _emit(s, messages, side, AS_MODBUS_RTU, conversation, forward, ts_ns, frame, at, at + size, inside, NO_LINK)
-        else:
+        if c.framing == TPKT:
+            _cotp(s, messages, side, conversation, forward, ts_ns, frame, buf, at, at + size, inside, out)
+        elif c.framing == DNP3:
             _dnp3(s, messages, side, conversation, forward, ts_ns, frame, buf, at, at + size, out)
+        else:  # each of these is its own protocol
+            protocol = np.uint8(c.framing)
+            _emit(s, messages, side, protocol, conversation, forward, ts_ns, frame, at, at + size, inside, NO_LINK)
         side.split = 0
         at += size
     return at

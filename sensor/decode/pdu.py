@@ -9,13 +9,14 @@ from __future__ import annotations
 from enum import IntEnum, IntFlag
 
 import numpy as np
-from numba import config, njit
+from numba import njit
+from numba.core import config
 
 from sensor.records import record
 
 ABSENT = -1
 MAY_BE_ANSWERED = 2  # a request to which an answer is not missed, but paired where it comes
-if config.DISABLE_JIT:
+if getattr(config, "DISABLE_JIT", False):
     np.seterr(over="ignore")  # uncompiled, numpy warns of the wrapping that hashes are made of
 
 

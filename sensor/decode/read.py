@@ -12,10 +12,23 @@ from numba import njit
 
 from sensor.decode.borrow import borrow
 from sensor.decode.pdu import Kind, Protocol, clear
-from sensor.protocols import dnp3, modbus, modbus_rtu, s7comm
+from sensor.protocols import (
+    dnp3,
+    enip_kernel,
+    goose,
+    iec104,
+    mms_kernel,
+    modbus,
+    modbus_rtu,
+    opcua_kernel,
+    s7comm,
+    s7comm_plus,
+)  # fmt: skip
 
 MODBUS, S7COMM, DNP3 = int(Protocol.MODBUS), int(Protocol.S7COMM), int(Protocol.DNP3)
-MODBUS_RTU = int(Protocol.MODBUS_RTU)
+IEC104, ENIP, MMS = int(Protocol.IEC104), int(Protocol.ENIP), int(Protocol.MMS)
+GOOSE, S7COMM_PLUS = int(Protocol.GOOSE), int(Protocol.S7COMM_PLUS)
+MODBUS_RTU, OPCUA = int(Protocol.MODBUS_RTU), int(Protocol.OPCUA)
 REQUEST, RESPONSE = int(Kind.REQUEST), int(Kind.RESPONSE)
 
 
@@ -75,4 +88,79 @@ def _dnp3(frames, assembled, messages, count, seed, pdus):
             dnp3.read(buf, at, end, m.link >> 16, m.link & 0xFFFF, seed, pdus[i])
 
 
-READERS: Mapping[int, Callable[..., Any]] = {MODBUS: _modbus, S7COMM: _s7comm, DNP3: _dnp3, MODBUS_RTU: _modbus_rtu}
+@njit(cache=True, nogil=True, boundscheck=True)
+def _iec104(frames, assembled, messages, count, seed, pdus):
+    frames, assembled, messages, pdus = borrow(frames), borrow(assembled), borrow(messages), borrow(pdus)
+    for i in range(count):
+        m = messages[i]
+        if m.protocol == IEC104:
+            clear(pdus[i])
+            pdus[i].protocol = m.protocol
+            buf, at, end = _place(frames, assembled, m)
+            iec104.read(buf, at, end, seed, pdus[i])
+
+
+@njit(cache=True, nogil=True, boundscheck=True)
+def _enip(frames, assembled, messages, count, seed, pdus):
+    frames, assembled, messages, pdus = borrow(frames), borrow(assembled), borrow(messages), borrow(pdus)
+    for i in range(count):
+        m = messages[i]
+        if m.protocol == ENIP:
+            clear(pdus[i])
+            pdus[i].protocol = m.protocol
+            buf, at, end = _place(frames, assembled, m)
+            enip_kernel.read(buf, at, end, seed, pdus[i])
+
+
+@njit(cache=True, nogil=True, boundscheck=True)
+def _mms(frames, assembled, messages, count, seed, pdus):
+    frames, assembled, messages, pdus = borrow(frames), borrow(assembled), borrow(messages), borrow(pdus)
+    for i in range(count):
+        m = messages[i]
+        if m.protocol == MMS:
+            clear(pdus[i])
+            pdus[i].protocol = m.protocol
+            buf, at, end = _place(frames, assembled, m)
+            mms_kernel.read(buf, at, end, seed, pdus[i])
+
+
+@njit(cache=True, nogil=True, boundscheck=True)
+def _goose(frames, assembled, messages, count, seed, pdus):
+    frames, assembled, messages, pdus = borrow(frames), borrow(assembled), borrow(messages), borrow(pdus)
+    for i in range(count):
+        m = messages[i]
+        if m.protocol == GOOSE:
+            clear(pdus[i])
+            pdus[i].protocol = m.protocol
+            buf, at, end = _place(frames, assembled, m)
+            goose.read(buf, at, end, seed, pdus[i])
+
+
+@njit(cache=True, nogil=True, boundscheck=True)
+def _s7comm_plus(frames, assembled, messages, count, seed, pdus):
+    frames, assembled, messages, pdus = borrow(frames), borrow(assembled), borrow(messages), borrow(pdus)
+    for i in range(count):
+        m = messages[i]
+        if m.protocol == S7COMM_PLUS:
+            clear(pdus[i])
+            pdus[i].protocol = m.protocol
+            buf, at, end = _place(frames, assembled, m)
+            s7comm_plus.read(buf, at, end, seed, pdus[i])
+
+
+@njit(cache=True, nogil=True, boundscheck=True)
+def _opcua(frames, assembled, messages, count, seed, pdus):
+    frames, assembled, messages, pdus = borrow(frames), borrow(assembled), borrow(messages), borrow(pdus)
+    for i in range(count):
+        m = messages[i]
+        if m.protocol == OPCUA:
+            clear(pdus[i])
+            pdus[i].protocol = m.protocol
+            buf, at, end = _place(frames, assembled, m)
+            opcua_kernel.read(buf, at, end, seed, pdus[i])
+
+
+READERS: Mapping[int, Callable[..., Any]] = {
+    MODBUS: _modbus, S7COMM: _s7comm, DNP3: _dnp3, IEC104: _iec104, ENIP: _enip, MMS: _mms, GOOSE: _goose,
+    S7COMM_PLUS: _s7comm_plus, MODBUS_RTU: _modbus_rtu, OPCUA: _opcua,
+}  # fmt: skip

@@ -170,8 +170,7 @@ COUNTERS = record(
             "behaviours_refused",
             "waiting_retired",  # requests given up although they were young, for want of a place
             "unanswered",
-            "s7comm_plus",  # messages with protocol id 0x72
-            "other_cotp",  # COTP user data that is not S7comm (MMS, ...)
+            "other_cotp",  # COTP user data that is neither S7comm nor MMS
             "dnp3_link_only",  # link frames without user data
             "dnp3_crc",  # link frames with a wrong CRC
             "dnp3_discarded",  # fragments lost: a transport segment is missing
