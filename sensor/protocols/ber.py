@@ -167,10 +167,8 @@ def elements(data: bytes) -> Iterator[Element]:
 def find(data: bytes, *path: int) -> bytes | None:
     """Contents of the first element with each identifier of `path` in turn, None where one of them is missing."""
     for wanted in path:
-        for each in elements(data):
-            if each.identifier == wanted:
-                data = each.data
-                break
-        else:
+        start, stop = child(np.frombuffer(data, np.uint8), 0, len(data), np.int64(wanted))
+        if start < 0:
             return None
+        data = data[start:stop]
     return data

@@ -10,7 +10,8 @@ event notifications beyond the names in them. Passwords of an association are se
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,7 @@ __all__ = ["explain", "is_mms", "read"]
 Fields = dict[str, Any]
 
 MAX_NAMES = 256  # of one list
+MAX_VISITED = 2048  # arguments that are looked at for names: a list of MAX_NAMES has a few elements for each
 MAX_DEPTH = 4  # of arguments in each other in which names are looked for
 _STRINGS = (0x1A, 0x19)  # VisibleString, GraphicString
 _NAMED_BY_ITSELF = (27, 29, 36, 37, 39, 45)  # services whose argument is a name and nothing else
@@ -208,21 +210,22 @@ def _asked_variables(asked: bytes | None) -> list[str]:
     return [name for name in named if name]
 
 
-def _strings(data: bytes, depth: int = 0) -> list[str]:
-    """Names among arguments, wherever they stand."""
-    found: list[str] = []
+def _strings(data: bytes) -> list[str]:
+    """Names among arguments, wherever they stand, as far as MAX_VISITED elements go."""
+    return [name for name in islice(_visited(data, 0), MAX_VISITED) if name is not None][:MAX_NAMES]
+
+
+def _visited(data: bytes, depth: int) -> Iterator[str | None]:
+    """Of each element the name that it is, None where it is none; those inside follow."""
     for each in elements(data):
-        if len(found) >= MAX_NAMES:
-            break
         if each.identifier == 0xA1 and [part.identifier for part in _first(each.data, 2)] == [0x1A, 0x1A]:
-            found.append(_object_name(each) or "")
-        elif each.identifier in _STRINGS:
-            found.append(wire_text(each.data))
-        elif each.identifier & 0x20 and depth < MAX_DEPTH:
-            found += _strings(each.data, depth + 1)
-        elif each.identifier == 0x80 and len(each.data) > 1 and each.data.isascii():
-            found.append(wire_text(each.data))
-    return found[:MAX_NAMES]
+            yield _object_name(each)
+        elif each.identifier in _STRINGS or (each.identifier == 0x80 and len(each.data) > 1 and each.data.isascii()):
+            yield wire_text(each.data)
+        else:
+            yield None
+            if each.identifier & 0x20 and depth < MAX_DEPTH:
+                yield from _visited(each.data, depth + 1)
 
 
 def _request(service: Element, out: Fields) -> None:
