@@ -160,10 +160,10 @@ def _tsdu(s, messages, side, conversation, forward, ts_ns, frame, buf, at, end, 
 
 
 @njit(cache=True, nogil=True, boundscheck=True)
-def publication(s, messages, conversation, forward, ts_ns, frame, at, end):
-    """A GOOSE message: a whole Ethernet payload."""
+def publication(s, messages, conversation, forward, ts_ns, frame, at, end, inside):
+    """A GOOSE message: a whole Ethernet payload; inside: see `drain`."""
     side = s.sides[2 * conversation + (0 if forward else 1)]
-    _emit(s, messages, side, AS_GOOSE, conversation, forward, ts_ns, frame, at, end, IN_FRAMES, NO_LINK)
+    _emit(s, messages, side, AS_GOOSE, conversation, forward, ts_ns, frame, at, end, inside, NO_LINK)
 
 
 @njit(cache=True, nogil=True, boundscheck=True)

@@ -74,6 +74,9 @@ class Anomaly(IntFlag):
     ORPHAN = 1 << 7  # a response whose request was not seen
     REPEATED = 1 << 8  # the same transaction was asked again before it was answered
     SEQUENCE = 1 << 9  # a protocol sequence number jumps (DNP3 transport)
+    OVERLAP = 1 << 10  # the same place of the stream was sent twice with different bytes: this is the second reading
+    LIMIT = 1 << 11  # a cap of the decoder was reached in this stream: the counters say which
+    FRAGMENTED = 1 << 12  # arrived in IP fragments
 
 
 PDU = record(

@@ -28,6 +28,14 @@ PENDING = 1 << 16  # requests that wait for their answer
 PENDING_WAYS = 16  # places of one set, before the oldest request is retired as unanswered
 ANSWER_WITHIN_NS = 30 * 10**9  # slow gateways need seconds; a later response belongs to another request
 UNANSWERED_AFTER_NS = 2 * 10**9  # at the end of a capture, younger requests may still have been answered
+DATAGRAMS = 256  # IP datagrams whose fragments are kept at one time; 48 MB if all are full
+DATAGRAM_WAYS = 16  # places of one set, before the oldest datagram is given up
+DATAGRAM_BYTES = 65_535  # the longest (RFC 791)
+FRAGMENTS_EACH = DATAGRAM_BYTES // 8 + 1  # pieces that the longest datagram can have: more only repeat
+REASSEMBLE_WITHIN_NS = 30 * 10**9  # receivers wait 15 to 120 s (RFC 791, RFC 8200: 60 s), most of them 30 s
+ENDS = 8  # lengths that contradicting last fragments may give one datagram
+READINGS_EACH = 8  # further readings that late fragments may give a datagram which was whole
+READINGS_OF_FRAME = 16  # readings that one frame may complete, tunnels in tunnels included
 FIRST_SLOTS = 1 << 10  # of a hash table: a small one stays in the cache
 GAP_PATIENCE = 6  # frames of a conversation that may follow before a gap which the receiver acknowledged is given up
 RESYNC_DISTANCE = 1 << 24  # a sequence number this far off is another connection, not a gap
@@ -126,6 +134,34 @@ PACKET = record(  # what link.py found in a frame
     ]
 )  # fmt: skip
 
+DATAGRAM = record(  # one IP datagram, whole or not yet
+    [
+        ("used", "u1"),
+        ("changed", "u1"),  # a late fragment contradicts or goes beyond what was whole
+        ("conflict", "u1"),  # fragments contradict each other
+        ("generation", "u1"),  # from 1, one more each time it was whole
+        ("marks", "u4"),
+        ("last_kind", "i4"),  # next header of the latest first fragment; the earliest's is the packet's
+        ("pieces", "i4"),
+        ("extent", "i4"),  # bytes from the beginning beyond which nothing lies
+        ("filled", "i4"),  # bytes from the beginning without a hole, of this generation
+        ("reach", "i4"),  # likewise, of any generation
+        ("whole", "i4"),  # length of the latest datagram that was whole, 0 when none was
+        ("latest_end", "i4"),  # of any generation, 0 when unknown
+        ("ends_known", "i4"),
+        ("ends", "i4", (ENDS,)),  # of this generation, in order of arrival
+        ("overlays", "i4"),  # further readings given
+        ("tag", "u8"),
+        ("serial", "i8"),
+        ("first_ns", "i8"),
+        ("packet", PACKET, (1,)),  # of its first fragment to arrive
+    ]
+)
+
+READY = record(  # a reading of a datagram, for fragments.take
+    [("datagram", "i4"), ("bytes", "i4"), ("reading", "u1"), ("serial", "i8"), ("ts_ns", "i8"), ("frame", "i8")]
+)
+
 EVENT = record([(name, kind) for name, kind in DTYPES.items()])
 
 MESSAGE = record(  # a whole message that the streams gave, not read yet
@@ -150,7 +186,17 @@ COUNTERS = record(
             "bytes",  # captured bytes
             "cut_frames",  # frames of which the capture kept only a part
             "not_ip",
-            "ip_fragments",  # not put together yet
+            "ip_fragments",
+            "fragments_repeated",  # of them, those that say nothing new
+            "fragments_tiny",  # first ones that end within the transport header
+            "fragments_oversize",  # dropped: they reach beyond DATAGRAM_BYTES
+            "fragments_refused",  # dropped: FRAGMENTS_EACH or ENDS reached
+            "datagrams_reassembled",
+            "datagrams_repeated",  # whole once more, of the same bytes: given once only
+            "datagrams_conflicting",  # whose fragments contradict each other
+            "datagrams_expired",  # not whole within REASSEMBLE_WITHIN_NS, or at the end
+            "datagrams_retired",  # given up before that, for want of a place: DATAGRAMS or DATAGRAM_WAYS reached
+            "readings_refused",  # not decoded: READINGS_EACH or READINGS_OF_FRAME reached
             "malformed",  # headers that contradict the frame's length
             "too_deep",  # MAX_HEADERS reached: what is inside was not looked at
             "other",  # neither TCP nor UDP
@@ -189,6 +235,9 @@ USED = record(
         ("assembled", "i8"),  # bytes in this batch
         ("free_holds", "i8"),
         ("free_parks", "i8"),
+        ("datagrams", "i8"),  # over the whole run
+        ("ready", "i8"),  # rows of the table of that name
+        ("readings_left", "i8"),  # that the frame may still complete
         ("last_ns", "i8"),
         ("behaviour_mask", "i8"),  # length of the part of the hash table in use, less 1: it grows with what it holds
         ("conversation_mask", "i8"),
@@ -219,6 +268,11 @@ STATE = record(
         ("parks", PARK, (PARKS,)),
         ("park_bytes", "u1", (PARKS, PARK_BYTES)),
         ("park_stack", "i4", (PARKS,)),
+        ("datagrams", DATAGRAM, (DATAGRAMS,)),
+        ("first_bytes_of", "u1", (DATAGRAMS, DATAGRAM_BYTES + 1)),  # reading in which the first bytes of a place win
+        ("last_bytes_of", "u1", (DATAGRAMS, DATAGRAM_BYTES + 1)),
+        ("have", "u1", (DATAGRAMS, DATAGRAM_BYTES + 1)),  # generation of the latest byte, 0 where none came
+        ("ready", READY, (READINGS_OF_FRAME,)),
         ("waiting", WAITING, (PENDING,)),
         ("waiting_tags", "u4", (PENDING,)),  # part of each one's hash, 0 where nothing waits
         ("behaviours", BEHAVIOUR, (MAX_BEHAVIOURS,)),

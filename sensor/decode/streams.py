@@ -12,7 +12,7 @@ import numpy as np
 from numba import njit
 
 from sensor.decode.link import ACK, SYN
-from sensor.decode.messages import IN_ASSEMBLED, IN_FRAMES, drain, drop_assembly, give_slot, take_slot
+from sensor.decode.messages import IN_ASSEMBLED, drain, drop_assembly, give_slot, take_slot
 from sensor.decode.state import GAP_PATIENCE, HOLD_BYTES, PARK_BYTES, PARKS_EACH, RESYNC_DISTANCE
 
 WRAP = 1 << 32
@@ -205,8 +205,8 @@ def _give_up(s, messages, out, side, conversation, forward):
 
 
 @njit(cache=True, nogil=True, boundscheck=True)
-def segment(s, messages, out, conversation, forward, ts_ns, frame, buf, packet):
-    """Take one TCP segment of a watched conversation."""
+def segment(s, messages, out, conversation, forward, ts_ns, frame, buf, packet, inside):
+    """Take one TCP segment of a watched conversation; inside: see `drain`."""
     side = s.sides[2 * conversation + (0 if forward else 1)]
     other = s.sides[2 * conversation + (1 if forward else 0)]
     seq = packet.seq
@@ -252,7 +252,7 @@ def segment(s, messages, out, conversation, forward, ts_ns, frame, buf, packet):
         at -= ahead
     side.next_seq = (side.next_seq + packet.end - at) & (WRAP - 1)
     _contiguous(
-        s, messages, out, side, conversation, forward, ts_ns, frame, buf, at, packet.end, IN_FRAMES, packet.missing
+        s, messages, out, side, conversation, forward, ts_ns, frame, buf, at, packet.end, inside, packet.missing
     )
     if side.parked:
         _release(s, messages, out, side, conversation, forward)
