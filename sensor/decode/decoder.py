@@ -5,23 +5,31 @@ from __future__ import annotations
 import secrets
 import sys
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from sensor.capture.frames import FrameBatch
 from sensor.decode import exchange, kernel
+from sensor.decode.messages import drain_address
 from sensor.decode.pdu import PDU
 from sensor.decode.read import READERS
 from sensor.decode.recognise import WATCHED_PORTS
-from sensor.decode.state import ANSWER_WITHIN_NS, ASSEMBLED, EVENT, MESSAGE, MESSAGES, UNANSWERED_AFTER_NS, new_state
+from sensor.decode.state import (
+    ANSWER_WITHIN_NS,
+    ASSEMBLED,
+    EVENT,
+    MESSAGE,
+    MESSAGES,
+    OCTET,
+    UNANSWERED_AFTER_NS,
+    new_state,
+)
 from sensor.events import NO_EVENTS, Columns, EventBatch
 from sensor.records import untouched
 from sensor.view import View
 
 Room = tuple[npt.NDArray[np.void], npt.NDArray[np.uint8]]  # event rows, bytes of assembled PDUs
-OCTET: np.dtype[Any] = np.dtype(np.uint8)
 NOTHING = np.zeros(0, np.uint8)
 TICK_NS = 500_000_000  # on a live link: how often an empty batch says that time has passed
 ROOMS = 3  # kept for use again: the consumer holds one batch while it asks for the next
@@ -37,6 +45,7 @@ class Decoder:
     def __init__(self, ports: Mapping[int, int] = WATCHED_PORTS, seed: int | None = None) -> None:
         self._state = new_state(ports, secrets.randbits(64) if seed is None else seed)
         self._used = self._state[0].used[0]
+        self._used.drain = drain_address()
         self._rooms: list[Room] = []
         self._messages = untouched(MESSAGES, MESSAGE)
         self._pdus = untouched(MESSAGES, PDU)

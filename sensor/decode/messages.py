@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import numpy as np
 from numba import njit
+from numba.extending import overload
 
+from sensor.decode.apart import INTEGER, SMALL, address_of, caller, record_of, rows_of
 from sensor.decode.pdu import Anomaly, Protocol
 from sensor.decode.recognise import PROBE_BYTES, PROBES, Framing, foreign, recognise
-from sensor.decode.state import HOLD_BYTES, HOLDS
+from sensor.decode.state import HOLD_BYTES, HOLDS, MESSAGE, OCTET, SIDE, STATE
 from sensor.protocols import (
     cotp,
     dnp3_link,
@@ -238,7 +240,7 @@ def _breaks_promise(s, c, buf, at, end):
 
 
 @njit(cache=True, nogil=True, boundscheck=True)
-def drain(s, messages, out, side, conversation, forward, ts_ns, frame, buf, at, end, inside):
+def _drain(s, messages, out, side, conversation, forward, ts_ns, frame, buf, at, end, inside):
     """Take whole messages off the head of buf[at:end].
 
     inside: IN_ASSEMBLED when `buf` is the batch's assembled buffer `out`, IN_FRAMES when it is the frame buffer.
@@ -296,3 +298,30 @@ def drain(s, messages, out, side, conversation, forward, ts_ns, frame, buf, at, 
         side.split = 0
         at += size
     return at
+
+
+DRAIN = (
+    record_of(STATE), rows_of(MESSAGE), rows_of(OCTET), record_of(SIDE), INTEGER, INTEGER, INTEGER, INTEGER,
+    rows_of(OCTET), INTEGER, INTEGER, SMALL,
+)  # fmt: skip
+_call_drain = caller(INTEGER, DRAIN)
+
+
+def drain(s, messages, out, side, conversation, forward, ts_ns, frame, buf, at, end, inside):
+    """See _drain, which compiled code calls by its address: apart.py says why."""
+    return _drain(s, messages, out, side, conversation, forward, ts_ns, frame, buf, at, end, inside)
+
+
+@overload(drain, inline="always")
+def _drain_by_address(s, messages, out, side, conversation, forward, ts_ns, frame, buf, at, end, inside):
+    def compiled(s, messages, out, side, conversation, forward, ts_ns, frame, buf, at, end, inside):
+        return _call_drain(
+            s.used[0].drain, s, messages, out, side, conversation, forward, ts_ns, frame, buf, at, end, inside
+        )
+
+    return compiled
+
+
+def drain_address() -> int:
+    """For `used.drain` of a state."""
+    return address_of(_drain, DRAIN)

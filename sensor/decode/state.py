@@ -7,6 +7,7 @@ it is first written: a quiet link costs a few megabytes, and nothing has to grow
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -46,6 +47,8 @@ ROOM_MESSAGES = (PARKS_EACH + 2) * PARK_BYTES // 8
 ROOM_ASSEMBLED = (PARKS_EACH + 2) * (PARK_BYTES + HOLD_BYTES)
 MESSAGES = ROOM_MESSAGES + (1 << 13)  # rows of one EventBatch at most; a usual one has 1 << 13 and stays in the cache
 ASSEMBLED = ROOM_ASSEMBLED + (1 << 23)
+
+OCTET: np.dtype[Any] = np.dtype(np.uint8)
 
 HOST = record([("hi", "u8"), ("lo", "u8"), ("family", "u1")])  # an address: 128 bits, IPv4 in `lo`; family 4 or 6
 
@@ -241,6 +244,7 @@ USED = record(
         ("last_ns", "i8"),
         ("behaviour_mask", "i8"),  # length of the part of the hash table in use, less 1: it grows with what it holds
         ("conversation_mask", "i8"),
+        ("drain", "i8"),  # address of messages._drain
         ("seed", "u8"),  # of every hash
         ("keys", "u8", (12,)),  # secret odd factors, one for each field of a behaviour's identity
     ]
