@@ -35,6 +35,19 @@ TICK_NS = 500_000_000  # on a live link: how often an empty batch says that time
 ROOMS = 3  # kept for use again: the consumer holds one batch while it asks for the next
 
 
+def compile_ahead() -> None:
+    """Compile, or load, all that a decoder may ever call: on a live link frames wait while a compiler runs."""
+    decoder = Decoder(seed=0)
+    wide, narrow = np.zeros(1, np.int64), np.zeros(1, np.int32)
+    frame = FrameBatch(np.zeros(64, np.uint8), wide, wide, narrow, narrow, narrow, 1)
+    events, out = decoder._room()
+    for read in READERS.values():
+        read(NOTHING, out, decoder._messages, 0, decoder._used.seed, decoder._pdus)
+    exchange.settle(decoder._messages, decoder._pdus, decoder._state, events)
+    for _ in decoder.decode([frame]):
+        pass
+
+
 class Decoder:
     """One run over one source of frames; keeps streams, open requests and behaviours from batch to batch.
 
