@@ -176,10 +176,31 @@ def sensor() -> None:
     """The sensor program: traffic in, findings to a console."""
 
 
+class Size(click.ParamType):  # type: ignore[type-arg]  # generic in new versions only
+    """A number of bytes, with K, M, G or T for powers of 1024."""
+
+    name = "SIZE"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        text = str(value).strip().upper().removesuffix("B").removesuffix("I")
+        power = "KMGT".find(text[-1:]) + 1 if text[-1:] else 0
+        try:
+            return int(float(text[: -1 if power else None]) * 1024**power)
+        except (ValueError, OverflowError):
+            self.fail(f"{value!r} is not a size: give a number of bytes, or 64M, 10G", param, ctx)
+
+
 @sensor.command("run")
+@click.option("--interface", "interfaces", multiple=True, metavar="NAME", help="Interface to listen on; repeat.")
+@click.option("--capture", "captures", multiple=True, metavar="FILE...", help="Capture to inspect instead; repeat.")
 @click.option(
-    "--capture", "captures", multiple=True, required=True, metavar="FILE...", help="Capture to inspect; repeat."
+    "--fanout", type=click.IntRange(1, 64), default=1, show_default=True, help="Receive buffers for each interface."
 )
+@click.option(
+    "--buffer-size", type=Size(), default="64M", show_default=True, help="Memory for frames received on an interface."
+)
+@click.option("--ring", type=click.Path(file_okay=False), metavar="DIR", help="Keep raw frames here, the latest.")
+@click.option("--ring-size", type=Size(), default="10G", show_default=True, help="What they may need on disk.")
 @click.option("--console", "url", required=True, metavar="URL", help="Address of the console.")
 @click.option("--key-file", type=click.File(), help="File with this sensor's key; otherwise FENGHUO_SENSOR_KEY.")
 @click.option("--key", envvar="FENGHUO_SENSOR_KEY", hidden=True)
@@ -188,8 +209,13 @@ def sensor() -> None:
 @click.option("--once", is_flag=True, help="End when everything is sent; otherwise stay, with a heartbeat.")
 @click.argument("more", nargs=-1, metavar="[FILE...]")
 def sensor_run(
+    interfaces: tuple[str, ...],
     captures: tuple[str, ...],
     more: tuple[str, ...],
+    fanout: int,
+    buffer_size: int,
+    ring: str | None,
+    ring_size: int,
     url: str,
     key_file: TextIO | None,
     key: str | None,
@@ -197,19 +223,25 @@ def sensor_run(
     name: str,
     once: bool,
 ) -> None:
-    """Inspect captures, keep what is found on disk, send it to the console.
+    """Listen on interfaces, or inspect captures; keep what is found on disk, send it to the console.
 
-    A capture is inspected once: starting again with the same spool sends nothing twice. The key is read from a file or
-    from the environment, for what stands on a command line can be seen by everybody on the machine.
+    On an interface it runs until it is ended (SIGTERM, Ctrl-C); it needs the capability CAP_NET_RAW and never sends
+    there. A capture is inspected once: starting again with the same spool sends nothing twice. The key is read from a
+    file or from the environment, for what stands on a command line can be seen by everybody on the machine.
     """
     import logging
     import signal
     from pathlib import Path
 
+    from detectors.live_run import LiveOptions
     from detectors.program import SensorProgram
+    from sensor.capture.frame_ring import FrameRingError
+    from sensor.capture.packet_ring import LiveError
     from sensor.spool import SpoolError
     from sensor.uplink import UplinkError
 
+    if bool(interfaces) == bool(captures):
+        raise click.UsageError("give --interface NAME, or --capture FILE")
     secret = key_file.read().strip() if key_file else (key or "")
     if not secret:
         raise click.UsageError("this sensor's key is missing: give --key-file FILE, or set FENGHUO_SENSOR_KEY")
@@ -219,8 +251,11 @@ def sensor_run(
         program = SensorProgram(url, secret, Path(spool), name, complain)
         signal.signal(signal.SIGTERM, lambda *_: program.stop())
         signal.signal(signal.SIGINT, lambda *_: program.stop())
-        sys.exit(program.run((*captures, *more), once=once))
-    except (SpoolError, UplinkError, OSError) as error:
+        if not interfaces:
+            sys.exit(program.run((*captures, *more), once=once))
+        raw = Path(ring) if ring else None
+        sys.exit(program.listen(LiveOptions((*interfaces, *more), fanout, buffer_size, raw, ring_size)))
+    except (LiveError, FrameRingError, SpoolError, UplinkError, OSError) as error:
         complain(error)
         sys.exit(2)
 

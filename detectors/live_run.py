@@ -110,7 +110,7 @@ class LiveRun:
     def _close_ring(self) -> None:
         if self._ring:
             self._ring.close()
-            
+
     def listening(self) -> str:
         """What is listened to, and how it is, in one line."""
         return ", ".join(

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from detectors import knowledge
+from detectors.capture_health import CaptureHealth
 from detectors.contract import Detector, Scene
 from detectors.finding import MAX_EVIDENCE_FRAMES, Finding
 from detectors.function_scan import FunctionScan
@@ -26,6 +27,7 @@ from detectors.point_scan import PointScan
 from detectors.problem import Problem
 from detectors.unanswered import Unanswered
 from sensor.capture.frames import FrameBatch
+from sensor.capture.interface import Health
 from sensor.decode.decoder import Decoder
 from sensor.events import EventBatch
 
@@ -43,12 +45,14 @@ class Options:
         `learn_share` of its time span.
     indicators: items as `GET /api/v1/config` gives them, see detectors/indicators.py.
     capture: path that every finding carries, "" for none.
+    health: state and losses of the interfaces that are captured from, asked again and again; None in a capture.
     """
 
     learn_s: float | None = None
     learn_share: float = LEARN_SHARE
     indicators: Sequence[Mapping[str, Any]] = field(default_factory=tuple)
     capture: str = ""
+    health: Callable[[], Sequence[Health]] | None = None
 
 
 DETECTORS: tuple[Callable[[Options], Detector], ...] = (
@@ -59,6 +63,7 @@ DETECTORS: tuple[Callable[[Options], Detector], ...] = (
     lambda _: Unanswered(),
     lambda _: OtherProtocol(),
     lambda options: Indicators(options.indicators),
+    lambda options: CaptureHealth(options.health),
 )
 
 

@@ -1,8 +1,9 @@
-"""The sensor program: captures in, findings into the spool, the spool to the console.
+"""The sensor program: captures or interfaces in, findings into the spool, the spool to the console.
 
 The order of things on a capture: inspect it to its end, put its findings on disk, note that this capture is done, send.
-A crash before the note inspects it again; a crash after it sends what is on disk. What the console last said (this
-sensor's name, indicators) is kept beside the spool, so that a sensor starts and finds without a console.
+A crash before the note inspects it again; a crash after it sends what is on disk. On an interface findings are put on
+disk as they come, every FLUSH_S; trouble with the disk, the console or the interface never ends it. What the console
+last said (this sensor's name, indicators) is kept beside the spool, so that a sensor starts and finds without one.
 """
 
 from __future__ import annotations
@@ -19,10 +20,12 @@ from typing import Any, TypeVar
 
 from detectors import knowledge
 from detectors.finding import Evidence, Finding, FindingId, to_dict
+from detectors.live_run import LiveOptions, LiveRun
 from detectors.pipeline import Options, Pipeline, merge
+from sensor.capture.live import LiveSource
 from sensor.capture.source import CaptureError, open_capture
 from sensor.kernel_cache import compiled_before
-from sensor.spool import Spool
+from sensor.spool import Spool, SpoolError
 from sensor.uplink import Config, Uplink, UplinkError
 
 log = logging.getLogger(__name__)
@@ -33,8 +36,11 @@ GIVE_UP_S = 60.0  # with `once`: how long to wait for a console that takes nothi
 DIGEST_BYTES = 1 << 20
 
 
+FLUSH_S = 0.2  # on an interface: the longest that a finding is in memory only
+
+
 class SensorProgram:
-    """One sensor over captures. `run` returns 0, or 2 where a capture could not be read or nothing could be sent."""
+    """One sensor over captures, or on interfaces."""
 
     def __init__(self, url: str, key: str, folder: Path, name: str = "", say: Callable[[str], None] = log.info) -> None:
         """folder: spool and notes. name: this sensor's, where it must work before it has ever reached its console.
@@ -49,14 +55,33 @@ class SensorProgram:
         self._known = threading.Event()
         self._name = name
         self._indicators: Sequence[Mapping[str, Any]] = ()
-        self._counters: dict[str, int] = {}
+        self._counters: dict[str, Any] = {}
+        self._live: LiveRun | None = None
+        self._refused = 0  # findings that the spool would not take
+        self._ending_once = False
+        self._next_flush = 0.0
+        self._trouble = ""
         self._recall()
 
     def run(self, captures: Sequence[str], *, once: bool = False) -> int:
         """Inspect the captures that were not inspected before, send what was found, and stay with a heartbeat.
 
-        once: end when everything is sent instead of staying.
+        once: end when everything is sent instead of staying. Returns 0, or 2 where a capture could not be read or
+        nothing could be sent.
         """
+        return self._attended(lambda: self._inspect_all(captures, once=once))
+
+    def listen(self, options: LiveOptions) -> int:
+        """Inspect what comes in on interfaces until `stop`; 0.
+
+        LiveError, FrameRingError where an interface or the folder for raw frames cannot be used from the start.
+        """
+        with LiveSource(options.interfaces, fanout=options.fanout, ring_bytes=options.buffer_bytes):
+            pass  # at once, not only when the console has told who this sensor is
+        return self._attended(lambda: self._listen(options))
+
+    def _attended(self, work: Callable[[], int]) -> int:
+        """Do the work while a thread talks with the console."""
         sender = threading.Thread(target=self._send, name="uplink", daemon=True)
         sender.start()
         code = 0
@@ -64,19 +89,12 @@ class SensorProgram:
             while not self._known.wait(0.2):
                 if self._stop.is_set():
                     return code
-            done = self._done()
             if not compiled_before():
                 self._say("compiling the decoder; this happens once for each version and takes about a minute ...")
-            for path in captures:
-                code = max(code, self._inspect(path, done))
-                if self._stop.is_set():
-                    return code
-            if once:
-                self._stop.set()
+            code = work()
+            if self._ending_once:
                 sender.join()
                 self._uplink.drain(threading.Event(), GIVE_UP_S)
-                return code
-            self._stop.wait()
         except UplinkError as error:
             self._say(f"{error}; {self._spool.depth} findings wait in {self._folder}")
             code = 2
@@ -90,6 +108,51 @@ class SensorProgram:
     def stop(self) -> None:
         """End `run` soon; may be called from a signal handler."""
         self._stop.set()
+        if self._live:
+            self._live.stop()
+
+    def _inspect_all(self, captures: Sequence[str], *, once: bool) -> int:
+        code = 0
+        done = self._done()
+        for path in captures:
+            code = max(code, self._inspect(path, done))
+            if self._stop.is_set():
+                return code
+        if once:
+            self._ending_once = True
+            self._stop.set()
+        self._stop.wait()
+        return code
+
+    def _listen(self, options: LiveOptions) -> int:
+        live = self._live = LiveRun(options, self._indicators)
+        if self._stop.is_set():
+            live.stop()
+        self._say(f"listening on {live.listening()}")
+        for finding in live.findings(self._keep):
+            try:
+                self._spool.append(lambda sequence, finding=finding: self._line(finding, sequence))  # type: ignore[misc]
+            except (ValueError, TypeError):
+                self._refused += 1
+                log.exception("the spool does not take a finding of %s", finding.rule_id)
+        self._next_flush = 0.0
+        self._keep()
+        return 0
+
+    def _keep(self) -> None:
+        """Put on disk what was found since the last time, and bring the counters up to date."""
+        if self._live is None or time.monotonic() < self._next_flush:
+            return
+        self._next_flush = time.monotonic() + FLUSH_S
+        trouble = ""
+        try:
+            self._spool.flush()
+        except SpoolError as error:  # everything stays in memory, and the next time may do
+            trouble = str(error)
+        if trouble != self._trouble:
+            self._trouble = trouble
+            self._say(trouble or f"the spool in {self._folder} can be written again")
+        self._counters = self._live.counters() | {"findings_refused": self._refused}
 
     def _inspect(self, path: str, done: set[str]) -> int:
         """Inspect one capture; 2 where it cannot be read."""
@@ -164,6 +227,8 @@ class SensorProgram:
         if config.sensor:
             self._name = config.sensor
         self._indicators = config.indicators
+        if self._live:
+            self._live.pipeline.use_indicators(config.indicators)
         _replace(self._folder / "config.json", {"sensor": self._name, "indicators": list(config.indicators)})
         if self._name:
             self._known.set()

@@ -42,6 +42,9 @@ COMMON = (
     Field("destination.port", "long", "transport port of the receiver"),
     Field("network.transport", "keyword", "tcp or udp"),
     Field("network.protocol", "keyword", "modbus, s7comm, dnp3, iec104, ..."),
+    Field(
+        "observer.ingress.interface.name", "keyword", "of a finding about the sensor itself: the interface concerned"
+    ),
     Field("network.vlan.id", "long", "VLAN identifier of the innermost tag, absent when untagged"),
     Field("event.kind", "keyword", "role of the PDU: request, response or unsolicited"),
     Field("event.action", "keyword", "verb of the operation, the same for all protocols: see sensor/operations.py"),
