@@ -67,6 +67,14 @@ class House:
         self.programs.append(Program(self._folder / f"{name}.log", *self._sensor(name, captures), env=env))
         return self.programs[-1]
 
+    def listen(self, name: str, key: str, *options: object) -> Program:
+        """A sensor that listens on interfaces."""
+        command = [*self._sensor(name, ()), *options]
+        self.programs.append(
+            Program(self._folder / f"{name}.log", *command, env=self.env | {"FENGHUO_SENSOR_KEY": key})
+        )
+        return self.programs[-1]
+
     def run_sensor(self, name: str, key: str, *captures: Path) -> str:
         """The same sensor until everything is sent; what it told."""
         done = fenghuo(*self._sensor(name, captures), "--once", env=self.env | {"FENGHUO_SENSOR_KEY": key})
