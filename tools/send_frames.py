@@ -11,32 +11,25 @@ from __future__ import annotations
 
 import argparse
 import ctypes
+import errno
 import json
 import socket
 import struct
 import time
 from pathlib import Path
 
+import numpy as np
+
 BATCH = 128  # frames for each system call
 SOL_PACKET, PACKET_QDISC_BYPASS = 263, 20
 ETHERTYPE_LOCAL = bytes.fromhex("88b5")  # IEEE 802, local experimental: nobody answers
-
-
-class _Vector(ctypes.Structure):
-    _fields_ = (("base", ctypes.c_void_p), ("length", ctypes.c_size_t))
-
-
-class _Message(ctypes.Structure):  # struct mmsghdr of sendmmsg(2)
-    _fields_ = (
-        ("name", ctypes.c_void_p),
-        ("name_length", ctypes.c_uint32),
-        ("vectors", ctypes.POINTER(_Vector)),
-        ("vector_count", ctypes.c_size_t),
-        ("control", ctypes.c_void_p),
-        ("control_length", ctypes.c_size_t),
-        ("flags", ctypes.c_int),
-        ("sent", ctypes.c_uint),
-    )
+VECTOR = np.dtype([("base", "u8"), ("length", "u8")])  # struct iovec
+MESSAGE = np.dtype(  # struct mmsghdr of sendmmsg(2)
+    [
+        ("name", "u8"), ("name_length", "u4"), ("", "u4"), ("vectors", "u8"), ("vector_count", "u8"),
+        ("control", "u8"), ("control_length", "u8"), ("flags", "i4"), ("", "u4"), ("sent", "u4"), ("", "u4"),
+    ]
+)  # fmt: skip
 
 
 def numbered(count: int, size: int = 64) -> list[bytes]:
@@ -63,17 +56,19 @@ class Sender:
         self._socket.bind((interface, 0))
         self._socket.setsockopt(SOL_PACKET, PACKET_QDISC_BYPASS, 1)
         self._send = ctypes.CDLL(None, use_errno=True).sendmmsg
-        self._held = [ctypes.create_string_buffer(frame, len(frame)) for frame in frames]
-        self._vectors = (_Vector * len(frames))()
-        self._messages = (_Message * len(frames))()
-        for i, (held, frame) in enumerate(zip(self._held, frames, strict=True)):
-            self._vectors[i] = _Vector(ctypes.addressof(held), len(frame))
-            self._messages[i].vectors = ctypes.pointer(self._vectors[i])
-            self._messages[i].vector_count = 1
+        self._data = np.frombuffer(b"".join(frames), np.uint8)
+        lengths = np.array([len(frame) for frame in frames], np.uint64)
+        self._vectors = np.zeros(len(frames), VECTOR)
+        self._vectors["base"] = np.uint64(self._data.ctypes.data) + np.cumsum(lengths) - lengths
+        self._vectors["length"] = lengths
+        self._messages = np.zeros(len(frames), MESSAGE)
+        each = np.arange(len(frames), dtype=np.uint64) * np.uint64(VECTOR.itemsize)
+        self._messages["vectors"] = np.uint64(self._vectors.ctypes.data) + each
+        self._messages["vector_count"] = 1
 
     def send(self, count: int, rate: float) -> int:
         """Send `count` frames, `rate` in a second (0: as fast as it goes); how many the kernel took."""
-        sent, size = 0, len(self._messages)
+        sent, size, file = 0, len(self._messages), self._socket.fileno()
         begin = time.perf_counter()
         step = BATCH if not rate else max(1, min(BATCH, int(rate / 1000)))
         while sent < count:
@@ -83,11 +78,10 @@ class Sender:
                     time.sleep(ahead)
             at = sent % size
             length = min(step, count - sent, size - at)
-            place = ctypes.byref(self._messages, at * ctypes.sizeof(_Message))
-            done = self._send(self._socket.fileno(), place, length, 0)
+            done = self._send(file, ctypes.c_void_p(self._messages.ctypes.data + at * MESSAGE.itemsize), length, 0)
             if done > 0:
                 sent += done
-            elif ctypes.get_errno() not in (11, 105):  # EAGAIN, ENOBUFS: again
+            elif ctypes.get_errno() not in (errno.EAGAIN, errno.ENOBUFS):
                 raise OSError(ctypes.get_errno(), "sendmmsg")
         return sent
 

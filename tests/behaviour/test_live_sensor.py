@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from support.houses import House
 from support.programs import ROOT, until
-from support.wires import Wire, ip, why_not
 
 from sensor.capture.source import open_capture
+from tools.wires import Wire, ip, why_not
 
 STOP = ROOT / "pcaps" / "s7comm" / "stop.pcap"
 TO_COMPILE_S = 900.0  # what the first sensor of a version may need on a busy machine

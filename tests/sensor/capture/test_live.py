@@ -13,7 +13,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 from support.wire import Talk
-from support.wires import ROOT, Wire, why_not
 
 from sensor.capture.frames import FrameBatch
 from sensor.capture.interface import Health, LinkState
@@ -21,6 +20,7 @@ from sensor.capture.live import LiveSource
 from sensor.capture.packet_ring import LiveError, PacketRing
 from sensor.capture.pcap import empty_columns
 from sensor.capture.write import small_pcap
+from tools.wires import ROOT, Wire, why_not
 
 REASON = why_not()
 pytestmark = pytest.mark.skipif(bool(REASON), reason=REASON)

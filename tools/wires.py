@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[1]
 SENDER = ROOT / "tools" / "send_frames.py"
 CLONE_NEWNET = 0x40000000
 
