@@ -10,10 +10,10 @@ receive sequence numbers are shown, not followed.
 How the PDU record is filled (the rest is as sensor/decode/pdu.py says):
 
 - kind: activation and deactivation, reads and whatever else has a command's type are requests; confirmation,
-  termination and the causes 44 to 47 are responses; all other monitored data is unsolicited, interrogated data too. A
-  termination `continues` the confirmation that came before it.
-- expects: 0 for reads, whose answer has another type, for files, and for the common address 65535, to which every
-  station answers with its own.
+  termination and the causes 44 to 47 are responses; all other monitored data is unsolicited, interrogated data too.
+- expects: an answer is not missed to reads, which data of another type answers, to files, and to the common address
+  65535, to which every station answers with its own.
+- continues: terminations, which come after a confirmation, and answers to what may be broadcast.
 - station: the common address. function: the type identification; of the U and S formats see iec104_tables.py.
 - subfunction: cause | test bit << 7 | finer code << 8. The finer code is 1 for "select" of commands and set-points, the
   freeze of a counter interrogation, the qualifier of a reset, the call of a file.
@@ -32,7 +32,7 @@ import numpy as np
 from numba import njit
 
 from sensor.decode.load import u16le
-from sensor.decode.pdu import PDU, Anomaly, Kind, clear, hash_bytes, mix
+from sensor.decode.pdu import MAY_BE_ANSWERED, PDU, Anomaly, Kind, clear, hash_bytes, mix
 from sensor.protocols import iec104_tables as t
 from sensor.protocols.iec104_elements import describe
 from sensor.protocols.little_endian import u32le
@@ -89,6 +89,8 @@ SELECTS = np.zeros(256, np.bool_)
 SELECTS[[45, 46, 47, 48, 49, 50, 58, 59, 60, 61, 62, 63]] = True
 NAMES_FILE = np.zeros(256, np.bool_)
 NAMES_FILE[120:128] = True
+BROADCASTS = np.zeros(256, np.bool_)
+BROADCASTS[[100, 101, 103, 105]] = True  # IEC 60870-5-101:2003, 7.2.4
 COUNTERS, RESET, CALL_FILE, READ, DELAY = 101, 105, 122, 102, 106
 SPONTANEOUS, DEACTIVATION, TERMINATION = 3, (8, 9), 10
 
@@ -275,7 +277,7 @@ def _asdu(buf, at, end, seed, pdu):
         pdu.detail = hash_bytes(seed, buf, first + ADDRESS, first + ADDRESS + 2)
     if pdu.kind == REQUEST:
         answered = kind != READ and not NAMES_FILE[kind] and not (kind == DELAY and cause == SPONTANEOUS)
-        pdu.expects = 1 if answered and pdu.station != BROADCAST else 0
+        pdu.expects = 1 if answered and pdu.station != BROADCAST else MAY_BE_ANSWERED
         if not NAMES_FILE[kind] and size >= 0:
             _asked(buf, first, end, kind, size, ADDRESS + size if not sequence else np.int64(256), seed, pdu)
         elif kind == CALL_FILE and first + ADDRESS + 4 <= end:
@@ -283,7 +285,7 @@ def _asdu(buf, at, end, seed, pdu):
     elif pdu.kind == RESPONSE:
         pdu.status = cause
         pdu.refused = 1 if negative or cause in UNKNOWN else 0
-        if cause == TERMINATION or kind == READ:
+        if cause == TERMINATION or BROADCASTS[kind]:
             pdu.continues = 1
 
 

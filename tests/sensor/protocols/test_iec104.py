@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.kernels import framed, mutations, probed, row
 
-from sensor.decode.pdu import ABSENT, NO_VALUE, Anomaly, Kind
+from sensor.decode.pdu import ABSENT, MAY_BE_ANSWERED, NO_VALUE, Anomaly, Kind
 from sensor.operations import Verb
 from sensor.protocols import iec104
 from sensor.protocols.iec104_tables import CAUSES, STOPDT, TESTFR, TYPES, VARIABLE
@@ -115,7 +115,8 @@ def test_the_value_of_a_command_is_no_part_of_its_behaviour_but_its_qualifier_an
 
 
 def test_a_broadcast_waits_for_nobody_because_each_station_answers_with_its_own_address() -> None:
-    assert row(iec104, message(103, 6, (0, bytes(7)), station=0xFFFF)).expects == 0
+    assert row(iec104, message(103, 6, (0, bytes(7)), station=0xFFFF)).expects == MAY_BE_ANSWERED
+    assert row(iec104, message(103, 7, (0, bytes(7)))).continues == 1, "it may answer the broadcast"
     assert row(iec104, message(103, 6, (0, bytes(7)))).expects == 1
 
 
