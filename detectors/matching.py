@@ -20,14 +20,18 @@ FUNCTION_FIELDS = {
     Protocol.MODBUS: "modbus.function_code",
     Protocol.S7COMM: "s7comm.function",
     Protocol.DNP3: "dnp3.function_code",
+    Protocol.IEC104: "iec104.type",
 }
 
 USERDATA_GROUP = "s7comm.userdata.group"  # high octet of the subfunction column where there is no function code
+MMS_SERVICE = "mms.service_code"  # low octet of the subfunction column
 
 # What protocol, codes and station of a behaviour say, so that no two behaviours with the same ones differ in it.
 COLUMN_FIELDS = frozenset({
     *FUNCTION_FIELDS.values(), USERDATA_GROUP, "s7comm.userdata.subfunction", "modbus.subfunction_code",
-    "modbus.unit_id", "dnp3.link.source", "dnp3.link.destination",
+    "modbus.unit_id", "dnp3.link.source", "dnp3.link.destination", "iec104.control", "iec104.cause_code",
+    "iec104.select", "iec104.freeze", "iec104.file.operation", "iec104.common_address", MMS_SERVICE, "mms.purpose",
+    "goose.simulation", "goose.needs_commissioning",
 })  # fmt: skip
 
 Value = int | str
@@ -53,8 +57,11 @@ class Match:
 
     def possible(self, protocol: Protocol, function: int, subfunction: int) -> bool:
         """False when the columns alone show that `holds` would be False: most behaviours need no description."""
-        functions = self.exact.get(FUNCTION_FIELDS[protocol])
+        functions = self.exact.get(FUNCTION_FIELDS.get(protocol, ""))
         if functions is not None and function not in functions:
+            return False
+        services = self.exact.get(MMS_SERVICE)
+        if services is not None and (subfunction < 0 or subfunction & 0xFF not in services):
             return False
         groups = self.exact.get(USERDATA_GROUP)
         return groups is None or (function < 0 and subfunction >> 8 in groups)

@@ -52,3 +52,8 @@ def test_columns_alone_rule_out_only_what_cannot_hold() -> None:
     assert force.possible(Protocol.S7COMM, -1, 0x0109)
     assert not force.possible(Protocol.S7COMM, -1, 0x0401)
     assert not force.possible(Protocol.S7COMM, 0x04, -1)
+    stop = parse({"mms.service_code": [41, 44]})
+    assert stop.possible(Protocol.MMS, 0, 41)
+    assert not stop.possible(Protocol.MMS, 0, 5 | 1 << 8)
+    assert not stop.possible(Protocol.MMS, 8, -1)
+    assert parse({"goose.simulation": True}).possible(Protocol.GOOSE, 1, 1)
