@@ -13,7 +13,7 @@ import numpy.typing as npt
 from sensor.decode.link import MAC48
 from sensor.decode.pdu import Anomaly, Kind, Outcome, Protocol
 from sensor.events import EventBatch
-from sensor.protocols import dnp3, enip, goose, iec104, mms, modbus, modbus_rtu, opcua, s7comm, s7comm_plus
+from sensor.protocols import bacnet, dnp3, enip, goose, iec104, mms, modbus, modbus_rtu, opcua, s7comm, s7comm_plus
 
 MAX_SAMPLES = 1 << 16  # PDUs kept to explain behaviours; a flood of distinct ones keeps its narrow rows only
 
@@ -37,6 +37,7 @@ EXPLAINERS: dict[int, tuple[str, Explain]] = {
     Protocol.IEC104: ("iec104", iec104.explain),
     Protocol.ENIP: ("enip", enip.explain),
     Protocol.OPCUA: ("opcua", opcua.explain),
+    Protocol.BACNET: ("bacnet", bacnet.explain),
     Protocol.MMS: ("mms", mms.explain),
     Protocol.GOOSE: ("goose", goose.explain),
     Protocol.S7COMM_PLUS: ("s7comm_plus", s7comm_plus.explain),
@@ -185,14 +186,12 @@ class View:
         fields: Fields = {
             "@timestamp": timestamp(int(c.ts_ns[row])),
             "frame": int(c.frame[row]),
-            **_ends(source[0], destination[0], talk.transport),
+            **_sides(source, destination, talk.transport),
             "network.transport": talk.transport,
             "network.protocol": EXPLAINERS[protocol][0],
             "event.kind": kind.name.lower(),
             "event.outcome": Outcome(int(c.outcome[row])).name.lower(),
         }
-        if talk.transport != ETHERNET:
-            fields["source.port"], fields["destination.port"] = source[1], destination[1]
         if talk.vlan is not None:
             fields["network.vlan.id"] = talk.vlan
         if c.request[row] >= 0:
@@ -221,6 +220,18 @@ def _ends(source: str, destination: str, transport: str) -> Fields:
     """The two addresses: hardware addresses where the message stands straight on Ethernet."""
     kind = "mac" if transport == ETHERNET else "ip"
     return {f"source.{kind}": source, f"destination.{kind}": destination}
+
+
+def _sides(source: tuple[str, int], destination: tuple[str, int], transport: str) -> Fields:
+    """The two addresses with their ports, each beside its own."""
+    if transport == ETHERNET:
+        return _ends(source[0], destination[0], transport)
+    return {
+        "source.ip": source[0],
+        "source.port": source[1],
+        "destination.ip": destination[0],
+        "destination.port": destination[1],
+    }
 
 
 def _link(station: int, *, request: bool) -> Fields:

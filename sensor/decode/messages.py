@@ -14,6 +14,7 @@ from sensor.decode.pdu import Anomaly, Protocol
 from sensor.decode.recognise import PROBE_BYTES, PROBES, Framing, foreign, recognise
 from sensor.decode.state import HOLD_BYTES, HOLDS, MESSAGE, OCTET, SIDE, STATE
 from sensor.protocols import (
+    bacnet_kernel,
     cotp,
     dnp3_link,
     enip_kernel,
@@ -29,6 +30,7 @@ from sensor.protocols import (
 UNDECIDED, FOREIGN = int(Framing.UNDECIDED), int(Framing.FOREIGN)
 MODBUS, TPKT, DNP3 = int(Framing.MODBUS), int(Framing.TPKT), int(Framing.DNP3)
 IEC104, ENIP, OPCUA = int(Framing.IEC104), int(Framing.ENIP), int(Framing.OPCUA)
+BACNET = int(Framing.BACNET)
 MODBUS_RTU = int(Framing.MODBUS_RTU)
 
 # Numpy scalars, not Python's: numba compiles a function anew for each Python constant that it is called with.
@@ -262,6 +264,8 @@ def _drain(s, messages, out, side, conversation, forward, ts_ns, frame, buf, at,
             size = enip_kernel.frame(buf, at, end)
         elif c.framing == OPCUA:
             size = opcua_kernel.frame(buf, at, end)
+        elif c.framing == BACNET:
+            size = bacnet_kernel.frame(buf, at, end)
         elif c.framing == UNDECIDED:
             if _decide(s, c, buf, at, end):
                 return at

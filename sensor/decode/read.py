@@ -13,6 +13,7 @@ from numba import njit
 from sensor.decode.borrow import borrow
 from sensor.decode.pdu import Kind, Protocol, clear
 from sensor.protocols import (
+    bacnet_kernel,
     dnp3,
     enip_kernel,
     goose,
@@ -28,7 +29,7 @@ from sensor.protocols import (
 MODBUS, S7COMM, DNP3 = int(Protocol.MODBUS), int(Protocol.S7COMM), int(Protocol.DNP3)
 IEC104, ENIP, MMS = int(Protocol.IEC104), int(Protocol.ENIP), int(Protocol.MMS)
 GOOSE, S7COMM_PLUS = int(Protocol.GOOSE), int(Protocol.S7COMM_PLUS)
-MODBUS_RTU, OPCUA = int(Protocol.MODBUS_RTU), int(Protocol.OPCUA)
+MODBUS_RTU, OPCUA, BACNET = int(Protocol.MODBUS_RTU), int(Protocol.OPCUA), int(Protocol.BACNET)
 REQUEST, RESPONSE = int(Kind.REQUEST), int(Kind.RESPONSE)
 
 
@@ -160,7 +161,19 @@ def _opcua(frames, assembled, messages, count, seed, pdus):
             opcua_kernel.read(buf, at, end, seed, pdus[i])
 
 
+@njit(cache=True, nogil=True, boundscheck=True)
+def _bacnet(frames, assembled, messages, count, seed, pdus):
+    frames, assembled, messages, pdus = borrow(frames), borrow(assembled), borrow(messages), borrow(pdus)
+    for i in range(count):
+        m = messages[i]
+        if m.protocol == BACNET:
+            clear(pdus[i])
+            pdus[i].protocol = m.protocol
+            buf, at, end = _place(frames, assembled, m)
+            bacnet_kernel.read(buf, at, end, seed, pdus[i])
+
+
 READERS: Mapping[int, Callable[..., Any]] = {
     MODBUS: _modbus, S7COMM: _s7comm, DNP3: _dnp3, IEC104: _iec104, ENIP: _enip, MMS: _mms, GOOSE: _goose,
-    S7COMM_PLUS: _s7comm_plus, MODBUS_RTU: _modbus_rtu, OPCUA: _opcua,
+    S7COMM_PLUS: _s7comm_plus, MODBUS_RTU: _modbus_rtu, OPCUA: _opcua, BACNET: _bacnet,
 }  # fmt: skip

@@ -17,7 +17,7 @@ from numba import njit
 
 from sensor.decode.load import u16be, u32be
 from sensor.decode.pdu import family
-from sensor.protocols import cotp, dnp3_link, enip_kernel, iec104, modbus, modbus_rtu, opcua_kernel
+from sensor.protocols import bacnet_kernel, cotp, dnp3_link, enip_kernel, iec104, modbus, modbus_rtu, opcua_kernel
 
 PROBES = 8  # payloads that are looked at before a conversation counts as foreign
 PROBE_BYTES = 32  # a payload shorter than this may be the beginning of a message: its rest is waited for
@@ -33,18 +33,19 @@ class Framing(IntEnum):
     IEC104 = 4
     ENIP = 5
     OPCUA = 6
+    BACNET = 7  # BVLC
     MODBUS_RTU = 20
     FOREIGN = 255  # none of these
 
 
-# Ports as registered with IANA: mbap, iso-tsap, dnp, iec-104, EtherNet-IP-2, opcua-tcp.
+# Ports as registered with IANA: mbap, iso-tsap, dnp, iec-104, EtherNet-IP-2, opcua-tcp, bacnet.
 WATCHED_PORTS: Mapping[int, int] = {
     502: Framing.MODBUS, 102: Framing.TPKT, 20000: Framing.DNP3, 2404: Framing.IEC104, 44818: Framing.ENIP,
-    4840: Framing.OPCUA,
+    4840: Framing.OPCUA, 47808: Framing.BACNET,
 }  # fmt: skip
 PROMISES: Mapping[int, str] = {
     Framing.MODBUS: "modbus", Framing.TPKT: "s7comm", Framing.DNP3: "dnp3", Framing.IEC104: "iec104",
-    Framing.ENIP: "enip", Framing.OPCUA: "opcua",
+    Framing.ENIP: "enip", Framing.OPCUA: "opcua", Framing.BACNET: "bacnet",
 }  # fmt: skip
 
 
@@ -66,6 +67,7 @@ class Foreign(IntEnum):
 UNDECIDED, MODBUS, TPKT, DNP3 = int(Framing.UNDECIDED), int(Framing.MODBUS), int(Framing.TPKT), int(Framing.DNP3)
 MODBUS_RTU = int(Framing.MODBUS_RTU)
 IEC104, ENIP, OPCUA = int(Framing.IEC104), int(Framing.ENIP), int(Framing.OPCUA)
+BACNET = int(Framing.BACNET)
 UNKNOWN, TLS, HTTP, SSH, SMB = (int(Foreign(code)) for code in range(5))
 TELNET, FTP_OR_SMTP, VNC, MQTT, RDP = (int(Foreign(code)) for code in range(5, 10))
 
@@ -104,6 +106,8 @@ def recognise(buf, at, end):
         return ENIP
     if opcua_kernel.probe(buf, at, end):
         return OPCUA
+    if bacnet_kernel.probe(buf, at, end):
+        return BACNET
     if modbus_rtu.probe(buf, at, end):  # last: two octets of CRC prove the least
         return MODBUS_RTU
     return UNDECIDED
