@@ -21,6 +21,12 @@ FUNCTION_FIELDS = {
     Protocol.S7COMM: "s7comm.function",
     Protocol.DNP3: "dnp3.function_code",
     Protocol.IEC104: "iec104.type",
+    Protocol.ENIP: "enip.command",
+}
+SERVICE_FIELDS = {  # the same of the subfunction column
+    Protocol.ENIP: "cip.service",
+    Protocol.OPCUA: "opcua.service_id",
+    Protocol.BACNET: "bacnet.service",
 }
 
 USERDATA_GROUP = "s7comm.userdata.group"  # high octet of the subfunction column where there is no function code
@@ -28,10 +34,10 @@ MMS_SERVICE = "mms.service_code"  # low octet of the subfunction column
 
 # What protocol, codes and station of a behaviour say, so that no two behaviours with the same ones differ in it.
 COLUMN_FIELDS = frozenset({
-    *FUNCTION_FIELDS.values(), USERDATA_GROUP, "s7comm.userdata.subfunction", "modbus.subfunction_code",
-    "modbus.unit_id", "dnp3.link.source", "dnp3.link.destination", "iec104.control", "iec104.cause_code",
-    "iec104.select", "iec104.freeze", "iec104.file.operation", "iec104.common_address", MMS_SERVICE, "mms.purpose",
-    "goose.simulation", "goose.needs_commissioning",
+    *FUNCTION_FIELDS.values(), *SERVICE_FIELDS.values(), USERDATA_GROUP, "s7comm.userdata.subfunction",
+    "modbus.subfunction_code", "modbus.unit_id", "dnp3.link.source", "dnp3.link.destination", "iec104.control",
+    "iec104.cause_code", "iec104.select", "iec104.freeze", "iec104.file.operation", "iec104.common_address",
+    MMS_SERVICE, "mms.purpose", "goose.simulation", "goose.needs_commissioning", "bacnet.apdu_type",
 })  # fmt: skip
 
 Value = int | str
@@ -59,6 +65,9 @@ class Match:
         """False when the columns alone show that `holds` would be False: most behaviours need no description."""
         functions = self.exact.get(FUNCTION_FIELDS.get(protocol, ""))
         if functions is not None and function not in functions:
+            return False
+        services = self.exact.get(SERVICE_FIELDS.get(protocol, ""))
+        if services is not None and subfunction not in services:
             return False
         services = self.exact.get(MMS_SERVICE)
         if services is not None and (subfunction < 0 or subfunction & 0xFF not in services):
