@@ -46,6 +46,8 @@ COMMON = (
         "observer.ingress.interface.name", "keyword", "of a finding about the sensor itself: the interface concerned"
     ),
     Field("network.vlan.id", "long", "VLAN identifier of the innermost tag, absent when untagged"),
+    Field("network.tunnel.type", "keyword", "what carries it, the innermost: erspan, vxlan, gre, mpls, pppoe, ..."),
+    Field("network.tunnel.id", "long", "network identifier of VXLAN, GENEVE, NVGRE or 802.1ah, whichever is innermost"),
     Field("event.kind", "keyword", "role of the PDU: request, response or unsolicited"),
     Field("event.action", "keyword", "verb of the operation, the same for all protocols: see sensor/operations.py"),
     Field("event.outcome", "keyword", "asked, answered, refused, unanswered or unsolicited"),

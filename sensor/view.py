@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sensor.decode.link import MAC48
+from sensor.decode.packet import Tunnel
 from sensor.decode.pdu import Anomaly, Kind, Outcome, Protocol
 from sensor.events import EventBatch
 from sensor.protocols import bacnet, dnp3, enip, goose, iec104, mms, modbus, modbus_rtu, opcua, s7comm, s7comm_plus
@@ -53,6 +54,17 @@ class Conversation(NamedTuple):
     port_b: int
     transport: str  # "tcp", "udp" or "ethernet"
     vlan: int | None
+    tunnel: str | None = None  # name of packet.Tunnel in small letters, where something carries it
+    segment: int | None = None  # network identifier of that tunnel
+
+    def network(self) -> Fields:
+        """Where in the network it was seen, as far as frames say."""
+        fields: Fields = {
+            "network.vlan.id": self.vlan,
+            "network.tunnel.type": self.tunnel,
+            "network.tunnel.id": self.segment,
+        }
+        return {name: value for name, value in fields.items() if value is not None}
 
 
 class Behaviours:
@@ -99,8 +111,7 @@ class Behaviours:
             "event.kind": Kind(int(b.kind)).name.lower(),
             "event.outcome": Outcome(int(b.outcome)).name.lower(),
         }
-        if c.vlan is not None:
-            fields["network.vlan.id"] = c.vlan
+        fields |= c.network()
         if b.outcome != Outcome.UNANSWERED:
             fields |= view.explain(int(b.protocol), Kind(int(b.kind)), view.sample(row), view.sample(asked))
         if asked >= 0:
@@ -158,6 +169,8 @@ class View:
                 int(c.b_port),
                 TRANSPORTS[int(c.transport)],
                 int(c.vlan) if c.vlan >= 0 else None,
+                Tunnel(int(c.tunnel)).name.lower() if c.tunnel else None,
+                int(c.segment) if c.segment >= 0 else None,
             )
         return self._conversations[row]
 
@@ -192,8 +205,7 @@ class View:
             "event.kind": kind.name.lower(),
             "event.outcome": Outcome(int(c.outcome[row])).name.lower(),
         }
-        if talk.vlan is not None:
-            fields["network.vlan.id"] = talk.vlan
+        fields |= talk.network()
         if c.request[row] >= 0:
             fields["request.frame"] = int(c.request_frame[row])
             fields["event.duration"] = int(c.latency_ns[row])

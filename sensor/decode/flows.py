@@ -72,6 +72,7 @@ def conversation(s, packet, ts_ns, frame):
         + _endpoint(seed, packet.dst_hi, packet.dst_lo, packet.dst_port)
         + np.uint64(packet.transport)
         + np.uint64(packet.vlan + 1) * np.uint64(256)
+        + np.uint64(packet.segment + 1) * np.uint64(1 << 24)
     )
     slot = np.int64(key & np.uint64(mask))
     while slots[slot]:
@@ -83,6 +84,7 @@ def conversation(s, packet, ts_ns, frame):
                 and c.b_lo == packet.dst_lo
                 and c.a_port == packet.src_port
                 and c.b_port == packet.dst_port
+                and c.segment == packet.segment
                 and c.a_hi == packet.src_hi
                 and c.b_hi == packet.dst_hi
             ):
@@ -92,6 +94,7 @@ def conversation(s, packet, ts_ns, frame):
                 and c.a_lo == packet.dst_lo
                 and c.b_port == packet.src_port
                 and c.a_port == packet.dst_port
+                and c.segment == packet.segment
                 and c.b_hi == packet.src_hi
                 and c.a_hi == packet.dst_hi
             ):
@@ -121,6 +124,8 @@ def conversation(s, packet, ts_ns, frame):
     c.family = packet.family
     c.transport = packet.transport
     c.vlan = packet.vlan
+    c.segment = packet.segment
+    c.tunnel = packet.tunnel
     c.promised = promised
     c.framing = promised
     c.first_ns = ts_ns

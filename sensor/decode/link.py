@@ -281,6 +281,7 @@ def _ip_payload(buf, at, end, stop, protocol, packet):
         return onward(packet, at, end, stop, STACK, NONE)
     if protocol in (IP_IN_IP, IPV6_IN_IP):
         packet.tunnel = AS_IPIP
+        packet.vlan = -1
         return onward(packet, at, end, stop, TYPED, np.int64(IPV4 if protocol == IP_IN_IP else IPV6))
     packet.transport = protocol
     return OTHER

@@ -74,6 +74,8 @@ CONVERSATION = record(
         ("garbage_frame", "i8"),  # the first frame that held such a run
         ("lost", "i8"),  # bytes missing from the streams
         ("hash", "u8"),
+        ("segment", "i4"),  # network identifier of the tunnel that carries it, -1 when there is none
+        ("tunnel", "u1"),  # packet.Tunnel of its first packet
     ]
 )  # fmt: skip
 

@@ -3,6 +3,8 @@
 Sources: RFC 3032 (MPLS), RFC 4385 and 4448 (Ethernet pseudowires), RFC 2516 (PPPoE), RFC 1661 and 1662 (PPP), RFC 2784,
 2890 and 1701 (GRE), RFC 7637 (NVGRE), draft-foschiano-erspan-03 (ERSPAN), RFC 7348 (VXLAN), RFC 8926 (GENEVE), IEEE
 802.1ah (MAC in MAC). Arguments and answers are those of ip.py.
+
+Tags of the network that carries a tunnel are forgotten with it (`vlan` = -1): both directions need not have the same.
 """
 
 from __future__ import annotations
@@ -101,9 +103,11 @@ def mpls(buf, at, end, stop, packet):
     if consistent(buf, at, end, stop, ANY_IP):
         return onward(packet, at, end, stop, PACKET, NONE)
     if consistent_frame(buf, at, end, stop):
+        packet.vlan = -1
         return onward(packet, at, end, stop, FRAME, NONE)
     nibble = buf[at] >> 4
     if nibble == 0 and consistent_frame(buf, at + 4, end, stop):  # behind a pseudowire's control word
+        packet.vlan = -1
         return onward(packet, at + 4, end, stop, FRAME, NONE)
     return MALFORMED if nibble == 4 or nibble == 6 else OTHER
 
@@ -147,6 +151,7 @@ def backbone(buf, at, end, stop, packet):
     if at + 4 > end:
         return MALFORMED
     packet.tunnel = AS_PBB
+    packet.vlan = -1
     packet.segment = u32be(buf, at) & 0xFFFFFF
     return onward(packet, at + 4, end, stop, FRAME, NONE)
 
@@ -175,6 +180,7 @@ def gre(buf, at, end, stop, packet):
     if at < 0 or at > end:
         return MALFORMED
     packet.tunnel = AS_GRE
+    packet.vlan = -1
     if kind == ERSPAN_2:
         if flags & GRE_SEQUENCE:
             return _erspan_2(buf, at, end, stop, packet)
@@ -258,4 +264,5 @@ def datagram(buf, packet):
         onward(packet, at + 8, end, stop, FRAME, NONE)
         packet.tunnel = AS_VXLAN
     packet.segment = u32be(buf, at + 4) >> 8
+    packet.vlan = -1
     return MORE

@@ -7,6 +7,7 @@ import random
 import shutil
 import struct
 import subprocess
+from typing import Any
 
 import numpy as np
 import pytest
@@ -25,11 +26,13 @@ from support.encapsulation import (
     snap,
     vxlan,
 )
-from support.wire import MASTER, ethernet, read_coils, tcp, udp
+from support.wire import MASTER, Talk, coils, ethernet, frames, read_coils, tcp, udp
 
 from sensor.decode import link
+from sensor.decode.decoder import Decoder
 from sensor.decode.packet import MAX_HEADERS, Tunnel
 from sensor.decode.state import PACKET
+from sensor.schema import FIELDS
 
 ADU = read_coils(1)
 PACKET4 = tcp(ADU, seq=5)[14:]
@@ -73,6 +76,7 @@ CARRIED: dict[str, tuple[int, bytes, Tunnel, int, int]] = {
     "ERSPAN II": (1, over_ip(erspan_2(TAGGED, vlan=33, encapsulation=3), 47), Tunnel.ERSPAN, 33, -1),
     "ERSPAN II, tag taken off": (1, over_ip(erspan_2(INNER, vlan=77, encapsulation=2), 47), Tunnel.ERSPAN, 77, -1),
     "ERSPAN II, access port": (1, over_ip(erspan_2(INNER, vlan=77), 47), Tunnel.ERSPAN, -1, -1),
+    "ERSPAN in a VLAN": (1, ethernet(over_ip(erspan_2(INNER), 47)[14:], 0x0800, [(0x8100, 9)]), Tunnel.ERSPAN, -1, -1),
     "ERSPAN III": (1, over_ip(erspan_3(INNER6), 47), Tunnel.ERSPAN, -1, -1),
     "ERSPAN III, platform header": (1, over_ip(erspan_3(INNER, platform=True), 47), Tunnel.ERSPAN, -1, -1),
     "ERSPAN III with IP": (1, over_ip(erspan_3(PACKET4, content=2), 47), Tunnel.ERSPAN, -1, -1),
@@ -116,7 +120,7 @@ CARRIED: dict[str, tuple[int, bytes, Tunnel, int, int]] = {
             pppoe(over_ip(gre(datagram(geneve(INNER), 6081)[14:], 0x0800, key=1), 47)[14:]), 0x8864,
             [(0x88A8, 1), (0x8100, 2)],
         ),
-        Tunnel.GENEVE, 2, 100,
+        Tunnel.GENEVE, -1, 100,
     ),
 }  # fmt: skip
 each = pytest.mark.parametrize("name", CARRIED)
@@ -138,6 +142,43 @@ def test_the_innermost_packet_is_what_is_seen(name):
     for field in ("src_hi", "src_lo", "dst_hi", "dst_lo", "src_port", "dst_port", "family", "transport", "seq", "ack"):
         assert packet[field] == plain[field], field
     assert (packet.tunnel, packet.vlan, packet.segment, packet.missing) == (tunnel, vlan, segment, 0)
+
+
+def events(*carried: tuple[int, bytes]) -> tuple[list[dict[str, Any]], Decoder]:
+    """(fields of each event, the decoder) of frames, each with its LINKTYPE_."""
+    batch = frames([data for _, data in carried])._replace(link=np.array([kind for kind, _ in carried], np.int32))
+    decoder = Decoder(seed=7)
+    rows = [decoder.view.fields(found, row) for found in decoder.decode([batch]) for row in range(found.size)]
+    assert all(row.keys() <= FIELDS.keys() for row in rows)
+    return rows, decoder
+
+
+@each
+def test_the_event_is_the_same_as_without(name):
+    linktype, data, tunnel, vlan, segment = CARRIED[name]
+    plain = tcp(ADU, seq=5) if PACKET4 in data else tcp(ADU, seq=5, src="2001:db8::5", dst="2001:db8::20")
+    (wanted,), _ = events((1, plain))
+    (found,), _ = events((linktype, data))
+    assert found.pop("network.vlan.id", -1) == vlan
+    assert found.pop("network.tunnel.type", "none") == tunnel.name.lower()
+    assert found.pop("network.tunnel.id", -1) == segment
+    assert found == wanted
+
+
+def test_the_same_addresses_in_two_overlay_networks_are_two_conversations():
+    _, decoder = events(*((1, datagram(vxlan(INNER, number), 4789)) for number in (1, 2, 1)))
+    assert [decoder.view.conversation(row).segment for row in range(len(decoder.view.conversations))] == [1, 2]
+
+
+def test_two_mirror_sources_of_one_conversation_are_one():
+    talk = Talk()
+    ask, answer = talk.asks(ADU), talk.answers(coils(1))
+    rows, decoder = events(
+        (1, over_ip(erspan_2(ask, session=1), 47)),
+        (1, ethernet(over_ip(erspan_3(answer), 47, OUTER6)[14:], 0x86DD, [(0x8100, 9)])),
+    )
+    assert [row["event.outcome"] for row in rows] == ["asked", "answered"]
+    assert len(decoder.view.conversations) == 1
 
 
 @each
