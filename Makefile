@@ -6,7 +6,7 @@ VENV := .venv/bin
 PYTEST := $(VENV)/python -m pytest -n $(JOBS) --dist loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help setup dev run test lint format bench pcaps lock clean
+.PHONY: help setup dev run test lint format bench fuzz pcaps lock clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' Makefile
@@ -35,6 +35,10 @@ format: ## let ruff rewrite what it can
 
 bench: setup ## measure speed and memory, beside other tools where they are installed (ARGS=--help)
 	@$(VENV)/python -m tools.bench $(ARGS)
+
+SECONDS ?= 60
+fuzz: dev ## mutated messages of every protocol through the decoder, SECONDS=60 for each
+	@$(VENV)/python -m tools.fuzz --seconds $(SECONDS) $(ARGS)
 
 pcaps: dev ## rebuild the scenario captures
 	@$(VENV)/python -m pcaps.build

@@ -177,7 +177,7 @@ def _control(buf, at, pdu):
     else:  # none of the functions, or several at once
         pdu.function = 0x100 | octet
         pdu.anomalies |= UNKNOWN_FUNCTION
-    pdu.transaction = pdu.function << 24
+    pdu.transaction = np.int64(pdu.function) << 24
     if buf[at + 3] or buf[at + 4] or buf[at + 5]:
         pdu.anomalies |= ILLEGAL
 
