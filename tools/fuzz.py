@@ -276,10 +276,11 @@ def main(arguments: list[str] | None = None) -> int:
             continue
         grown = ran.grown_bytes > GROWTH_BYTES
         failed += grown
+        speed, slowest_ms = ran.messages / ran.seconds / 1e6, ran.slowest_s * 1e3
         print(
             f"{ran.protocol:12} seed {given.seed}: {ran.messages:,} mutants, {ran.events:,} events, "
-            f"{ran.seconds:.0f} s ({ran.messages / ran.seconds / 1e6:.2f} M/s), slowest batch of {BATCH:,} {ran.slowest_s * 1e3:.0f} ms, "
-            f"memory {ran.grown_bytes / (1 << 20):+.0f} MiB{' GROWS' if grown else ''}",
+            f"{ran.seconds:.0f} s ({speed:.2f} M/s), slowest batch of {BATCH:,} {slowest_ms:.0f} ms, "
+            f"memory {ran.grown_bytes >> 20:+d} MiB{' GROWS' if grown else ''}",
             flush=True,
         )
     return 1 if failed else 0

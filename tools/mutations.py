@@ -158,7 +158,7 @@ def datagrams(mutants, starts, sizes, count, port, first, head, data, offset, ca
 
 @njit(cache=True)
 def segments(mutants, starts, sizes, count, port, first, sequence, head, data, offset, captured, random):
-    """The same as TCP: 64 connections whose segments are lost, doubled or late now and then. Returns (frames, octets)."""
+    """The same as TCP: 64 connections whose segments are lost, doubled or late at times. Returns (frames, octets)."""
     at = np.int64(0)
     rows = np.int64(0)
     for i in range(count):
