@@ -94,7 +94,9 @@ class OtherProtocol:
         client, server, port = (ends.ip_a, ends.ip_b, ends.port_b)
         if not talk.server:
             client, server, port = ends.ip_b, ends.ip_a, ends.port_a
-        expected = PROMISES.get(int(talk.promised)) or spoken(talk)
+        # Behind TPKT stands MMS as well as S7comm: what a conversation has said already tells more than its port.
+        promised = None if rule == "port.garbage" else PROMISES.get(int(talk.promised))
+        expected = promised or spoken(talk)
         key: tuple[object, ...] = (rule, client, server, port, other)
         if key not in self._problems and len(self._problems) >= MAX_PAIRS:
             key, client, server = (rule, expected, other), "", ""

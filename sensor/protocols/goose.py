@@ -8,7 +8,8 @@ How the PDU record is filled (the rest is as sensor/decode/pdu.py says):
 
 - kind: always unsolicited: a publisher speaks and nobody answers.
 - station: the APPID. function: 1, the tag of the PDU in the protocol; 0: GSE management.
-- subfunction: 1 when simulated (bit of the header, or test flag of edition 1), plus 2 when it needs commissioning.
+- subfunction: 1 when simulated (bit of the header, or test flag of edition 1), plus 2 when it needs commissioning, plus
+  4 when the message breaks the standard: it shall not hide among the sound ones of its publisher.
 - object: the configuration revision. quantity: number of data set entries. value: stNum. transaction: sqNum.
 - detail: which publisher: control block and data set.
 """
@@ -30,7 +31,7 @@ from sensor.text import wire_text
 HEADER = 8
 GOOSE_PDU, MANAGEMENT_PDU = 0x61, 0x60
 SIMULATED = 0x8000  # of the first reserved word
-TEST, NEEDS_COMMISSIONING = 1, 2
+TEST, NEEDS_COMMISSIONING, BROKEN = 1, 2, 4
 
 # Context tags of IECGoosePdu, in its order; the identifier is 0x80 | tag, of `allData` 0xAB.
 CONTROL_BLOCK, TIME_TO_LIVE, DATA_SET, ID, TIME, STATE, SEQUENCE, SIMULATION, REVISION, COMMISSIONING, ENTRIES, DATA = (
@@ -117,6 +118,8 @@ def read(buf, at, end, seed, pdu):
         pdu.function = 0
     else:
         pdu.anomalies |= UNKNOWN_FUNCTION
+    if pdu.anomalies:
+        pdu.subfunction |= BROKEN
 
 
 def explain(pdu: bytes, kind: Kind, request: bytes | None = None) -> dict[str, Any]:
