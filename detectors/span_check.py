@@ -99,12 +99,18 @@ class SpanCheck:
 
     def interface(self, name: str, limit_s: float) -> int:
         """Listen for `limit_s` seconds and judge; the exit code. LiveError where that cannot be."""
+        from sensor.capture.interface import LinkState
         from sensor.capture.live import LiveSource
 
         survey = Survey(self._vlans)
+        survey.prepare()
         with LiveSource([name]) as source:
+            self._complain(f"listening on {name} for {limit_s:g} s")
             survey.run(watched(_until(source, time.monotonic() + limit_s), name))
-            survey.dropped = sum(it.dropped + it.lost_before for it in source.health)
+            (health,) = source.health
+        survey.dropped = health.dropped + health.lost_before
+        if health.state != LinkState.UP:
+            survey.no_link = f"{name}: {health.state}"
         return self._judge(name, survey)
 
     def _judge(self, source: str, survey: Survey) -> int:

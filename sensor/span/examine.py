@@ -28,6 +28,8 @@ def examine(survey: Survey) -> list[Fault]:
     found = [Fault("span.truncated", {"why": survey.damage})] if survey.damage else []
     if survey.dropped:
         found.append(Fault("span.dropped-here", {"count": survey.dropped, "frames": int(survey.counts.frames)}))
+    if survey.no_link:
+        found.append(Fault("span.no-link", {"why": survey.no_link}))
     if survey.counts.frames == 0:
         return [*found, Fault("span.empty")]
     for check in CHECKS:

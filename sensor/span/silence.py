@@ -128,7 +128,11 @@ def resume(s, c, me, peer, packet, verdict, now):
 
 
 def check(survey: Survey) -> Iterator[Fault]:
-    """span.silence, where connections went on unseen; span.clock-forward and span.rest, where nothing moved."""
+    """span.silence, where connections went on unseen; span.clock-forward and span.rest, where nothing moved.
+
+    span.fell-silent on a live link whose conversations, regular until then, are not seen any more.
+    """
+    yield from _end(survey)
     counts, table = survey.counts, survey.state.silences
     kept = table[: min(int(counts.silences), SILENCES)]
     lengths = kept["end_ns"] - kept["begin_ns"]
@@ -151,3 +155,26 @@ def check(survey: Survey) -> Iterator[Fault]:
         if name == "span.silence":
             evidence |= {"bytes": int(rows["unseen"].sum())}
         yield Fault(name, evidence, numbers(rows["frame"].tolist()))
+
+
+def _end(survey: Survey) -> Iterator[Fault]:
+    quiet = survey.now_ns - int(survey.counts.latest_ns)
+    if quiet < REST_NS:
+        return
+    c = survey.conversations
+    regular = (
+        (c["closed"] == 0)
+        & (c["frames"] >= REGULAR_FRAMES)
+        & (c["last_ns"] - c["first_ns"] >= REGULAR_NS)
+        & (quiet >= UNUSUAL * c["longest_ns"])
+    )
+    if regular.any():
+        yield Fault(
+            "span.fell-silent",
+            {
+                "seconds": seconds(quiet),
+                "since": survey.time(int(survey.counts.latest_ns)),
+                "conversations": int(regular.sum()),
+            },
+            (int(survey.counts.frames),),
+        )

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sensor.capture.frames import FrameBatch
+from sensor.capture.pcap import empty_columns
 from sensor.span import walk
 from sensor.span.content import port_table
 from sensor.span.fault import MAX_EXAMPLES
@@ -23,29 +24,30 @@ class Survey:
 
     expected_vlans: VLAN identifiers that must be seen. seed: of the hashes, random unless given.
     damage: why the source ended before its time, "" if it did not. dropped: frames that the capturing machine lost.
+    no_link: what is the matter with the interface that was listened on, "" for nothing. now_ns: how far time has come,
+    where the source says so, on a live link also without frames.
     """
 
     def __init__(self, expected_vlans: Iterable[int] = (), seed: int | None = None) -> None:
         self.expected_vlans = frozenset(expected_vlans)
         self.damage = ""
         self.dropped = 0
+        self.no_link = ""
+        self.now_ns = 0
         self._records = new_survey(secrets.randbits(63) if seed is None else seed)
         self.state: Any = self._records[0]
         self.state.ports[:] = port_table()
 
+    def prepare(self) -> None:
+        """Compile what is not compiled yet: afterwards no frame waits for a compiler."""
+        self.feed(FrameBatch(np.zeros(0, np.uint8), *empty_columns(0), first=1))
+        walk.settle(self._records)
+
     def feed(self, batch: FrameBatch) -> None:
         """Count the frames of one batch. Never raises on traffic."""
-        if batch.size:
-            walk.walk(
-                batch.data,
-                batch.ts_ns,
-                batch.offset,
-                batch.captured,
-                batch.wire,
-                batch.link,
-                batch.first,
-                self._records,
-            )
+        walk.walk(
+            batch.data, batch.ts_ns, batch.offset, batch.captured, batch.wire, batch.link, batch.first, self._records
+        )
 
     def settle(self) -> None:
         """No more frames will come; call once, before the checks."""
@@ -55,6 +57,7 @@ class Survey:
         """Count all frames of a source, and settle."""
         for batch in batches:
             self.feed(batch)
+            self.now_ns = max(self.now_ns, batch.clock_ns)
         self.settle()
 
     @property

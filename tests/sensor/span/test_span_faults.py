@@ -26,6 +26,7 @@ from support.mirror import (
 )
 from support.wire import ACK, MASTER, PLC, SYN, Talk, coils, ethernet, read_coils, tcp, udp
 
+from sensor.span.examine import examine
 from sensor.span.fault import EVIDENCE, MAX_FRAMES
 
 PCAPS = Path(__file__).resolve().parents[3] / "pcaps"
@@ -346,11 +347,16 @@ def test_no_frame_at_all_is_a_fault() -> None:
 
 
 def test_a_file_that_ends_early_and_drops_of_this_machine_are_told() -> None:
-    from sensor.span.examine import examine
-
     survey = survey_of(GOOD)
-    survey.damage, survey.dropped = "cut off", 17
-    assert [fault.id for fault in examine(survey)] == ["span.truncated", "span.dropped-here"]
+    survey.damage, survey.dropped, survey.no_link = "cut off", 17, "eth1: down"
+    assert [fault.id for fault in examine(survey)] == ["span.truncated", "span.dropped-here", "span.no-link"]
+
+
+def test_a_live_link_that_falls_silent_is_told_while_nobody_talks_and_not_where_nobody_was_regular() -> None:
+    for frames, expected in ((GOOD, {"span.fell-silent"}), (GOOD[:12], set())):
+        survey = survey_of(frames)
+        survey.now_ns = frames[-1].ts_ns + 45 * SECOND
+        assert {fault.id for fault in examine(survey)} == expected
 
 
 def test_what_a_fault_tells_is_bounded_and_has_known_names() -> None:
