@@ -1,6 +1,11 @@
-"""Text from outside, made harmless to look at: terminals, logs and pages get nothing but printable characters."""
+"""Text from outside, made harmless to look at: terminals, logs and pages get nothing but printable characters.
+
+And times as text.
+"""
 
 from __future__ import annotations
+
+from datetime import UTC, datetime
 
 
 def printable(text: str) -> str:
@@ -11,3 +16,12 @@ def printable(text: str) -> str:
 def wire_text(data: bytes) -> str:
     """Bytes that a protocol calls a string: UTF-8 where they are, escapes for the rest, no zero bytes at the end."""
     return printable(data.rstrip(b"\0").decode("utf-8", "backslashreplace"))
+
+
+def timestamp(ts_ns: int) -> str:
+    """Nanoseconds since 1970 as RFC 3339 in UTC, nine decimals; beyond the calendar the raw number of seconds."""
+    seconds, fraction = divmod(ts_ns, 1_000_000_000)
+    try:
+        return f"{datetime.fromtimestamp(seconds, tz=UTC):%Y-%m-%dT%H:%M:%S}.{fraction:09d}Z"
+    except (OverflowError, ValueError, OSError):
+        return f"{seconds}.{fraction:09d}"

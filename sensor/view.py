@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from ipaddress import IPv4Address, IPv6Address
 from typing import Any, NamedTuple
 from typing import Protocol as Interface
@@ -15,6 +14,7 @@ from sensor.decode.packet import Tunnel
 from sensor.decode.pdu import Anomaly, Kind, Outcome, Protocol
 from sensor.events import EventBatch
 from sensor.protocols import bacnet, dnp3, enip, goose, iec104, mms, modbus, modbus_rtu, opcua, s7comm, s7comm_plus
+from sensor.text import timestamp
 
 MAX_SAMPLES = 1 << 16  # PDUs kept to explain behaviours; a flood of distinct ones keeps its narrow rows only
 
@@ -251,12 +251,3 @@ def _link(station: int, *, request: bool) -> Fields:
     asker, asked = station >> 16, station & 0xFFFF
     source, destination = (asker, asked) if request else (asked, asker)
     return {"dnp3.link.source": source, "dnp3.link.destination": destination}
-
-
-def timestamp(ts_ns: int) -> str:
-    """Nanoseconds since 1970 as RFC 3339 in UTC, nine decimals; beyond the calendar the raw number of seconds."""
-    seconds, fraction = divmod(ts_ns, 1_000_000_000)
-    try:
-        return f"{datetime.fromtimestamp(seconds, tz=UTC):%Y-%m-%dT%H:%M:%S}.{fraction:09d}Z"
-    except (OverflowError, ValueError, OSError):
-        return f"{seconds}.{fraction:09d}"

@@ -2,7 +2,7 @@
 
 A frame to a station that never answers proves nothing: the station may be off, or not there. An acknowledgement does:
 it answers data that somebody sent (RFC 9293, section 3.4). UDP has none, and publishers, multicast and traps go one way
-by nature; there only an answer without its question is a proof.
+by nature; there only an answer without its question is a proof. PROFINET's cyclic data always go both ways.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from sensor.decode.link import TCP, UDP
+from sensor.decode.link import MAC48, TCP, UDP
 from sensor.span.fault import Fault, numbers, percent
 from sensor.span.vlans import halves
 
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 MIN_ADVANCES = 3  # acknowledgements of new data: one would do, were captures not cut at their ends
 MIN_SEGMENTS = 4  # segments with new data; who never hears an acknowledgement repeats the first ones instead
 MIN_ANSWERS = 3
+PROFINET = 0x8892  # EtherType; an IO relation always has both directions (IEC 61158-6-10)
+MIN_CYCLES = 50  # of it: DCP, which shares the EtherType, asks a few times and gives up
 ANSWERING = (53, 123, 161, 443, 502, 20000)  # UDP ports from which nothing is sent to a client's port unasked
 FIRST_CLIENT_PORT = 1024
 
@@ -44,9 +46,11 @@ def check(survey: Survey) -> Iterator[Fault]:
     answers = (c["transport"] == UDP) & np.isin(ports[row, talking], ANSWERING)
     answers &= ~np.isin(ports[row, silent], ANSWERING) & (ports[row, silent] >= FIRST_CLIENT_PORT)
     proved |= answers & (frames.sum(axis=1) >= MIN_ANSWERS)
+    cyclic = (c["family"] == MAC48) & (c["a_port"] == PROFINET) & (c["transport"] == 0)
+    proved |= cyclic & (frames.sum(axis=1) >= MIN_CYCLES)
     rows = np.flatnonzero(alone & proved)
     if len(rows):
-        both = int(((frames > 0).all(axis=1) & unicast & np.isin(c["transport"], (TCP, UDP))).sum())
+        both = int(((frames > 0).all(axis=1) & unicast & (np.isin(c["transport"], (TCP, UDP)) | cyclic)).sum())
         yield Fault(
             "span.one-way",
             {

@@ -16,7 +16,7 @@ from sensor.span import walk
 from sensor.span.content import port_table
 from sensor.span.fault import MAX_EXAMPLES
 from sensor.span.tables import new_survey
-from sensor.view import timestamp
+from sensor.text import timestamp
 
 
 class Survey:

@@ -12,7 +12,7 @@ from sensor.decode.load import u16be, u32be
 from sensor.decode.pdu import mix
 from sensor.span import clock, content, cut, doubles, gaps, oversize, reach, silence
 
-MAC = np.uint8(48)
+MAC = np.uint8(link.MAC48)
 PEAK_NS = 100 * 10**6
 
 

@@ -130,6 +130,16 @@ def test_answers_over_udp_without_their_questions_are_one_way() -> None:
     assert set(faults_of(frames)) == {"span.one-way"}
 
 
+def test_profinet_that_goes_one_way_is_one_way_and_both_ways_is_right() -> None:
+    there = [b"\x02\0\0\0\0\x01\x02\0\0\0\0\x02\x88\x92\x80\x00" + i.to_bytes(2, "big") + bytes(40) for i in range(400)]
+    back = [b"\x02\0\0\0\0\x02\x02\0\0\0\0\x01" + it[12:] for it in there]
+    both = [
+        Seen(START + i * 2_000_003, it, len(it)) for i, pair in enumerate(zip(there, back, strict=True)) for it in pair
+    ]
+    assert faults_of(both) == {}
+    assert faults_of(both[::2])["span.one-way"].evidence["seen"] == ["02:00:00:00:00:02"]
+
+
 @pytest.mark.parametrize("delay_ns", [0, 1000, 300_000, 8 * MS])
 def test_frames_that_come_twice_are_doubled(delay_ns: int) -> None:
     found = faults_of(doubled(GOOD, delay_ns))
