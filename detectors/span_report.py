@@ -147,6 +147,10 @@ def _rows(it: Mapping[str, Any]) -> list[tuple[Text, Text]]:
         untagged = Text(f"无标签 ({it['untagged']:,})", f"untagged ({it['untagged']:,})")
         listed = _counted(tags)
         rows.append((Text("VLAN", "VLANs"), Text(f"{listed}；{untagged.zh}", f"{listed}; {untagged.en}")))
+    if it["qinq"]:
+        rows.append(
+            (Text("外层标签", "outer tags"), Text(f"QinQ：{_counted(it['qinq'])}", f"QinQ: {_counted(it['qinq'])}"))
+        )
     if it["tunnels"]:
         listed = _counted(it["tunnels"])
         rows.append((Text("隧道", "tunnels"), Text(f"{listed}，已拆封检查", f"{listed}; looked at what is inside")))

@@ -13,7 +13,7 @@ MAX_EXAMPLES = 8  # addresses in one fault
 EVIDENCE = frozenset({
     "both", "broadcast", "bytes", "conversations", "count", "cut", "delay", "earliest", "examples", "frames", "gaps",
     "largest", "length", "lengths", "missing", "moments", "multicast", "pairs", "peak", "percent", "seconds", "seen",
-    "segments", "senders", "since", "unicast", "unit", "unseen", "why",
+    "segments", "senders", "since", "unicast", "unit", "unseen", "vlan", "why",
 })  # fmt: skip
 
 

@@ -44,6 +44,7 @@ def seen(survey: Survey) -> dict[str, Any]:
         "broadcast": int(counts.broadcast),
         "untagged": tags.pop(-1, 0),
         "vlans": {str(vlan): count for vlan, count in tags.items()},
+        "qinq": {str(vlan): count for vlan, count in vlans.outer(survey).items()},
         "tunnels": {
             name: int(survey.state.tunnels[kind]) for kind, name in TUNNELS.items() if survey.state.tunnels[kind]
         },

@@ -157,6 +157,7 @@ SURVEY = record(
         ("silences", SILENCE, (SILENCES,)),
         ("cut_lengths", "i8", (SIZES + 1,)),  # frames cut to so many bytes
         ("vlans", "i8", (VLANS,)),
+        ("outer_vlans", "i8", (VLANS,)),  # of frames with two tags or more: the outermost
         ("tunnels", "i8", (256,)),  # frames by Tunnel (sensor/decode/packet.py)
         ("ports", "u1", (PORTS,)),  # which industrial protocol a port is registered for, 0 none
         ("industrial", "i8", (256,)),  # frames of each

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from sensor.span.survey import Survey
 
 MIN_FRAMES = 3  # of each half
+MIN_TAGGED = 20  # frames with one and the same outer tag
+ALL_SHARE = 0.99  # of the frames: the rest may be the switch's own
 
 
 def halves(survey: Survey) -> list[tuple[int, int]]:
@@ -46,9 +48,18 @@ def seen(survey: Survey) -> dict[int, int]:
     return {int(place) - 1: int(table[place]) for place in np.flatnonzero(table)}
 
 
+def outer(survey: Survey) -> dict[int, int]:
+    """Frames by outermost VLAN, where there are two tags or more (QinQ)."""
+    table = survey.state.outer_vlans
+    return {int(vlan): int(table[vlan]) for vlan in np.flatnonzero(table)}
+
+
 def check(survey: Survey) -> Iterator[Fault]:
-    """span.vlan-missing, span.tags-differ."""
+    """span.vlan-missing, span.tags-differ, span.outer-tag."""
     tags = seen(survey)
+    for vlan, count in outer(survey).items():
+        if count >= max(MIN_TAGGED, ALL_SHARE * survey.counts.frames):
+            yield Fault("span.outer-tag", {"count": count, "vlan": vlan, "seen": sorted(t for t in tags if t >= 0)})
     missing = sorted(survey.expected_vlans - tags.keys())
     if missing:
         yield Fault(

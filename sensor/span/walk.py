@@ -10,6 +10,7 @@ from sensor.decode.borrow import borrow
 from sensor.decode.flows import spread
 from sensor.decode.load import u16be, u32be
 from sensor.decode.pdu import mix
+from sensor.decode.tunnels import TAGS
 from sensor.span import clock, content, cut, doubles, gaps, oversize, reach, silence
 
 MAC = np.uint8(link.MAC48)
@@ -107,13 +108,25 @@ def _count_verdict(s, buf, packet, verdict):
             counts.tcp_fragments += 1
 
 
+@njit(cache=True, nogil=True, boundscheck=True)
+def _outer_tag(buf, at, captured, linktype):
+    """The outermost VLAN of an Ethernet frame with two tags or more, -1 for any other."""
+    if linktype != link.ETHERNET or captured < 20:
+        return -1
+    if u16be(buf, at + 12) not in TAGS or u16be(buf, at + 16) not in TAGS:
+        return -1
+    return u16be(buf, at + 14) & 0x0FFF
+
+
 # Writes to arrays inside of records stand in functions of their own: where a function is inlined into another (borrow,
 # u16be), numba's removal of dead code takes them for writes to a copy and drops them.
 
 
 @njit(cache=True, nogil=True, boundscheck=True)
-def _count_way(s, packet):
+def _count_way(s, packet, outer):
     s.vlans[packet.vlan + 1] += 1
+    if outer >= 0:
+        s.outer_vlans[outer] += 1
     s.tunnels[packet.tunnel] += 1
 
 
@@ -160,7 +173,7 @@ def walk(data, ts_ns, offset, captured, wire, linktype, first, state):
         # A header may claim more bytes than the wire had: lengths below are of what was really there.
         packet.missing = min(packet.missing, max(wire[i] - captured[i], 0))
         _count_verdict(s, buf, packet, verdict)
-        _count_way(s, packet)
+        _count_way(s, packet, _outer_tag(buf, at, captured[i], linktype[i]))
         cut.note(s, packet, captured[i], wire[i], verdict, frame)
         copy = doubles.note(s, packet, buf, at, captured[i], verdict, now, frame)
         if not _name_ends(buf, packet, verdict):

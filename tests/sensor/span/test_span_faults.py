@@ -202,6 +202,14 @@ def test_expected_vlans_that_are_missing_are_named_and_those_that_are_there_are_
     assert set(faults_of(GOOD, [10])) == {"span.vlan-missing"}
 
 
+def test_an_outer_tag_on_every_frame_is_told_and_one_tag_on_every_frame_is_right() -> None:
+    once = [with_tag(it, 10) for it in GOOD]
+    found = faults_of([with_tag(it, 999) for it in once])
+    assert set(found) == {"span.outer-tag"}
+    assert (found["span.outer-tag"].evidence["vlan"], found["span.outer-tag"].evidence["seen"]) == (999, [10])
+    assert faults_of([*(with_tag(it, 999) for it in once[:1800]), *once[1800:]]) == {}  # a trunk that carries both
+
+
 def test_tags_stripped_in_one_direction_are_told_apart_from_a_missing_direction() -> None:
     frames = [with_tag(it, 10) if ports(it)[3] == 502 else it for it in GOOD]  # type: ignore[index]
     found = faults_of(frames)
