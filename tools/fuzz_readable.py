@@ -66,7 +66,7 @@ def main() -> None:
             assert set(fields) <= set(FIELDS), sorted(set(fields) - set(FIELDS))
             json.dumps(fields)
 
-    arguments = [sys.argv[0], *sys.argv[1:], "-timeout=5", f"-max_len={LIMIT}"]
+    arguments = [sys.argv[0], *sys.argv[1:], "-timeout=30", f"-max_len={LIMIT}"]
     if not any(Path(argument).is_dir() for argument in sys.argv[1:]):
         arguments.append(str(begun))
     atheris.Setup(arguments, one)
