@@ -17,6 +17,7 @@ from typing import Any
 from detectors import knowledge
 from detectors.capture_health import CaptureHealth
 from detectors.contract import Detector, Scene
+from detectors.evasion import Evasion
 from detectors.finding import MAX_EVIDENCE_FRAMES, Finding
 from detectors.function_scan import FunctionScan
 from detectors.indicators import Indicators
@@ -62,6 +63,7 @@ DETECTORS: tuple[Callable[[Options], Detector], ...] = (
     lambda options: NewWriter(options.learn_s, options.learn_share),
     lambda _: Unanswered(),
     lambda _: OtherProtocol(),
+    lambda _: Evasion(),
     lambda options: Indicators(options.indicators),
     lambda options: CaptureHealth(options.health),
 )

@@ -88,7 +88,7 @@ class Decoder:
 
     def _walk(self, batch: FrameBatch) -> Iterator[EventBatch]:
         row = 0
-        while row < batch.size:
+        while row >= 0:
             events, out = self._room()
             row = kernel.walk(
                 batch.data, batch.ts_ns, batch.offset, batch.captured, batch.wire, batch.link, batch.first, row,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import random
-import struct
 from collections.abc import Iterable
 from typing import NamedTuple
 
@@ -14,7 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numba import njit
 from support.encapsulation import erspan_3, frame, over_ip
-from support.wire import MASTER, PLC, ethernet, frames, read_coils, tcp, udp
+from support.fragments import Piece, cut, fragmented
+from support.wire import MASTER, PLC, frames, read_coils, tcp, udp
 
 from sensor.decode import fragments
 from sensor.decode.decoder import Decoder
@@ -32,7 +32,6 @@ from sensor.decode.state import (
     new_state,
 )
 
-Piece = tuple[int, bytes, bool]  # where it belongs, its bytes, whether more follow
 ENDS6 = ("2001:db8::5", "2001:db8::20")
 
 
@@ -157,12 +156,6 @@ def expected(pieces: list[Piece]) -> list[list[bytes]]:
             whole, past, generation, contradicted = ends[-1], everything, [], False
         answers.append(readings)
     return answers
-
-
-def cut(data: bytes, *edges: int) -> list[Piece]:
-    """Fragments of `data`, cut at `edges`."""
-    places = [0, *edges, len(data)]
-    return [(a, data[a:b], b < len(data)) for a, b in itertools.pairwise(places)]
 
 
 def rest(readings: list[list[bytes]]) -> list[bytes]:
@@ -321,27 +314,6 @@ def test_a_flood_of_first_fragments_is_bounded_and_counted(receiver):
     kept = flood - receiver.count("datagrams_retired")
     assert DATAGRAM_WAYS < kept <= DATAGRAMS
     assert receiver.add((16, DATA[16:], False), datagram=flood - 1) == [DATA]  # the youngest is among them
-
-
-def fragmented(packet: bytes, *edges: int, ident: int = 77) -> list[bytes]:
-    """Ethernet frames with the IPv4 or IPv6 packet, its payload cut at `edges`."""
-    if packet[0] >> 4 == 4:
-        head, payload = packet[:20], packet[20:]
-        return [
-            ethernet(
-                head[:2] + struct.pack("!HHH", 20 + len(data), ident, more << 13 | to >> 3) + head[8:] + data, 0x0800
-            )
-            for to, data, more in cut(payload, *edges)
-        ]
-    head, payload = packet[:40], packet[40:]
-    return [
-        ethernet(
-            head[:4] + struct.pack("!HBB", 8 + len(data), 44, 64) + head[8:]
-            + struct.pack("!BBHI", head[6], 0, to | more, ident) + data,
-            0x86DD,
-        )
-        for to, data, more in cut(payload, *edges)
-    ]  # fmt: skip
 
 
 def decoded(*packets: bytes, **options) -> tuple[list[tuple[int, int, Anomaly]], Decoder]:
