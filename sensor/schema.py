@@ -258,6 +258,8 @@ S7COMM: tuple[Field, ...] = (
 DNP3: tuple[Field, ...] = (
     Field("dnp3.link.source", "long", "link address of the station that sent the fragment"),
     Field("dnp3.link.destination", "long", "link address to which it was sent; 65533 to 65535 are broadcasts"),
+    Field("dnp3.link.function_code", "long", "link function of a frame without user data"),
+    Field("dnp3.link.function", "keyword", "its name: reset_link_states, request_link_status, ack, ..."),
     Field("dnp3.function_code", "long", "application function code"),
     Field("dnp3.function", "keyword", "its name in IEEE 1815, in small letters"),
     Field("dnp3.sequence", "long", "application sequence number, 0 to 15"),
@@ -272,6 +274,7 @@ DNP3: tuple[Field, ...] = (
     Field("dnp3.point_count", "long", "points addressed by all object headers; all points of a type count as one"),
     Field("dnp3.indexes", "long", "indexes of the points listed", many=True),
     Field("dnp3.points", "text", "the first points, each with index, value, time and flags", many=True),
+    Field("dnp3.values", "double", "numbers among these points, read or written; states as 0 and 1", many=True),
     Field("dnp3.undecoded", "long", "octets at the end that cannot be delimited", unit="bytes"),
     Field("dnp3.command", "keyword", "what is operated: trip point 7, close point 3, set point 1 to 20", many=True),
     Field("dnp3.command_status", "keyword", "status of each control in a response", many=True),

@@ -22,7 +22,8 @@ ASKED, ANSWERED, REFUSED = int(Outcome.ASKED), int(Outcome.ANSWERED), int(Outcom
 UNANSWERED, UNSOLICITED = int(Outcome.UNANSWERED), int(Outcome.UNSOLICITED)
 ORPHAN, REPEATED = int(Anomaly.ORPHAN), int(Anomaly.REPEATED)
 NOTHING, SOUND = np.int64(NO_VALUE), np.uint32(0)  # numpy scalars: see messages.py
-DNP3_REFUSALS = 0x0007  # IIN2.0 to IIN2.2; the other indications are the device's health, not the outcome
+DNP3_REFUSALS = 0x7F0007  # control status, IIN2.0 to IIN2.2; the other indications are the device's health
+DNP3_SELF = 0xFFFC  # "whoever you are": the answer comes from the address that the station has (IEEE 1815, 9.2)
 
 
 @njit(cache=True, nogil=True, boundscheck=True)
@@ -141,23 +142,23 @@ def retire(s, place):
 
 
 @njit(cache=True, nogil=True, boundscheck=True)
-def _waiting_set(pdu, conversation, asked_forward):
+def _waiting_set(transaction, station, conversation, asked_forward):
     """First place of the set in which this request waits, or the one that this response answers.
 
     Not hashed: 16 sets follow each other for each asker, and those of the conversations that are alive lie side by
     side, in memory that stays in the cache.
     """
-    asker = 2 * conversation + asked_forward + 257 * (pdu.station & 0xFFFF)
-    return ((16 * asker + (pdu.transaction & 15)) * PENDING_WAYS) & (PENDING - 1)
+    asker = 2 * conversation + asked_forward + 257 * (station & 0xFFFF)
+    return ((16 * asker + (transaction & 15)) * PENDING_WAYS) & (PENDING - 1)
 
 
 @njit(cache=True, nogil=True, boundscheck=True)
-def _find(s, pdu, conversation, asked_forward):
+def _find(s, pdu, station, conversation, asked_forward):
     """Where the PDU's request waits: (its place, a free place, the tag of both); places are -1 where there is none.
 
     The tags of a set lie side by side: a search reads one line of the cache.
     """
-    base = _waiting_set(pdu, conversation, asked_forward)
+    base = _waiting_set(pdu.transaction, station, conversation, asked_forward)
     h = mix(s.used[0].seed + np.uint64(conversation), pdu.transaction)
     tag = np.uint32(h >> np.uint64(32)) | np.uint32(1)  # 0 says free
     free = np.int64(-1)
@@ -172,7 +173,7 @@ def _find(s, pdu, conversation, asked_forward):
                 w.conversation == conversation
                 and w.transaction == pdu.transaction
                 and w.forward == asked_forward
-                and w.station == pdu.station
+                and w.station == station
                 and w.protocol == pdu.protocol
             ):
                 return k, free, tag
@@ -182,7 +183,7 @@ def _find(s, pdu, conversation, asked_forward):
 @njit(cache=True, nogil=True, boundscheck=True)
 def _make_place(s, pdu, conversation, forward, ts_ns):
     """Retire the oldest of the requests that stand where this one could; returns its place."""
-    base = _waiting_set(pdu, conversation, forward)
+    base = _waiting_set(pdu.transaction, pdu.station, conversation, forward)
     oldest = np.int64(base)
     for k in range(base, base + PENDING_WAYS):
         if s.waiting[k].ts_ns < s.waiting[oldest].ts_ns:
@@ -209,7 +210,7 @@ def _settle(s, m, pdu, e):
     free = np.int64(-1)
     tag = np.uint32(0)
     if pdu.kind == REQUEST:
-        place, free, tag = _find(s, pdu, conversation, forward)
+        place, free, tag = _find(s, pdu, pdu.station, conversation, forward)
         if place >= 0:
             if s.waiting[place].expects != MAY_BE_ANSWERED:
                 anomalies |= np.uint32(REPEATED)
@@ -218,7 +219,9 @@ def _settle(s, m, pdu, e):
         elif free < 0 and pdu.expects:
             free = _make_place(s, pdu, conversation, forward, ts_ns)
     elif pdu.kind == RESPONSE:
-        place, free, tag = _find(s, pdu, conversation, 1 - forward)
+        place, free, tag = _find(s, pdu, pdu.station, conversation, 1 - forward)
+        if place < 0 and pdu.protocol == DNP3:
+            place, free, tag = _find(s, pdu, pdu.station >> 16 << 16 | DNP3_SELF, conversation, 1 - forward)
         if place >= 0:
             w = s.waiting[place]
             if ts_ns - w.ts_ns > ANSWER_WITHIN_NS:

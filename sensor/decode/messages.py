@@ -171,10 +171,17 @@ def publication(s, messages, conversation, forward, ts_ns, frame, at, end, insid
 
 
 @njit(cache=True, nogil=True, boundscheck=True)
-def _dnp3(s, messages, side, conversation, forward, ts_ns, frame, buf, at, end, out):
+def _dnp3(s, messages, side, conversation, forward, ts_ns, frame, buf, at, end, inside, out):
     octet = dnp3_link.transport(buf, at, end)
     if octet < 0:
         s.counters[0].dnp3_link_only += 1
+        fragment = side.marks  # what is noted of a fragment that is on its way stays with it
+        side.marks = 0
+        if not dnp3_link.header_ok(buf, at, end):
+            s.counters[0].dnp3_crc += 1
+            side.marks = CHECKSUM
+        _emit(s, messages, side, AS_DNP3, conversation, forward, ts_ns, frame, at, end, inside, dnp3_link.NO_FRAGMENT)
+        side.marks = fragment
         return
     u = s.used[0]
     begin = u.assembled
@@ -295,7 +302,7 @@ def _drain(s, messages, out, side, conversation, forward, ts_ns, frame, buf, at,
         if c.framing == TPKT:
             _cotp(s, messages, side, conversation, forward, ts_ns, frame, buf, at, at + size, inside, out)
         elif c.framing == DNP3:
-            _dnp3(s, messages, side, conversation, forward, ts_ns, frame, buf, at, at + size, out)
+            _dnp3(s, messages, side, conversation, forward, ts_ns, frame, buf, at, at + size, inside, out)
         else:  # each of these is its own protocol
             protocol = np.uint8(c.framing)
             _emit(s, messages, side, protocol, conversation, forward, ts_ns, frame, at, at + size, inside, NO_LINK)

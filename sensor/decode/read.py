@@ -86,7 +86,10 @@ def _dnp3(frames, assembled, messages, count, seed, pdus):
             clear(pdus[i])
             pdus[i].protocol = m.protocol
             buf, at, end = _place(frames, assembled, m)
-            dnp3.read(buf, at, end, m.link >> 16, m.link & 0xFFFF, seed, pdus[i])
+            if m.link < 0:
+                dnp3.read_link(buf, at, end, pdus[i])
+            else:
+                dnp3.read(buf, at, end, m.link >> 16, m.link & 0xFFFF, seed, pdus[i])
 
 
 @njit(cache=True, nogil=True, boundscheck=True)

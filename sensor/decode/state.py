@@ -173,7 +173,7 @@ MESSAGE = record(  # a whole message that the streams gave, not read yet
     [
         ("ts_ns", "i8"), ("frame", "i8"),  # of the frame that completes it
         ("at", "i8"),  # where it begins: >= 0 in the frame buffer, otherwise ~at in the assembled one
-        ("link", "i8"),  # DNP3: source << 16 | destination
+        ("link", "i8"),  # DNP3: source << 16 | destination; -1: a link frame, no fragment
         ("octets", "i4"),  # its length
         ("conversation", "i4"),
         ("marks", "u4"),  # anomalies of the stream and of the protocol's own fragments

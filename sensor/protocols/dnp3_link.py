@@ -40,6 +40,8 @@ BEGIN = 1  # FIR: a new fragment; an unfinished one before it is lost
 APPEND = 2  # the next in sequence
 DISCARD = 3  # neither begins a fragment nor continues the one that was begun
 
+NO_FRAGMENT = np.int64(-1)  # instead of the link addresses of a fragment: the message is the link frame itself
+
 BROADCASTS = (0xFFFD, 0xFFFE, 0xFFFF)  # the confirmation is none, mandatory, optional (9.2); nobody answers
 
 PRIMARY_FUNCTIONS: dict[int, str] = {  # of a primary station (9.2)
@@ -194,6 +196,12 @@ def transport(buf: Octets, at: Int, end: Int) -> Int:
     if not user_data or control_octet & PRM == 0 or buf[at + 2] <= MIN_LENGTH:
         return -1
     return u8(buf, at + HEADER_OCTETS)
+
+
+@njit(cache=True, nogil=True, boundscheck=True)
+def is_bare(buf: Octets, at: Int, end: Int) -> bool:
+    """Whether buf[at:end] is one link frame without user data; a fragment that looks like one has function 100."""
+    return bool(end - at >= HEADER_OCTETS and frame(buf, at, end) == end - at and transport(buf, at, end) < 0)
 
 
 @njit(cache=True, nogil=True, boundscheck=True)

@@ -133,6 +133,8 @@ class Points:
         """One point of a packed format."""
         if self._commands(group):
             self._add("dnp3.command", f"set {'a point' if index is None else f'point {index}'} to {value}")
+        if self.listed < MAX_POINTS and group != IIN:
+            self._add("dnp3.values", float(value))
         if group == DOUBLE_BIT:
             self._point(group, variation, index, shown.DOUBLE_BIT[value])
         elif group == IIN and index is not None and index < len(shown.INDICATIONS):
@@ -164,6 +166,10 @@ class Points:
             self._keep(FILE_FIELDS, values)
         elif group == AUTHENTICATION:
             self._keep(AUTHENTICATION_FIELDS, values)
+        value = values.get("value")
+        measured = shown.finite(shown.DOUBLE_BIT.index(value) if value in shown.DOUBLE_BIT else value)
+        if measured is not None and self.listed < MAX_POINTS:
+            self._add("dnp3.values", measured)
         sentence = shown.sentence(values, self.common_time_ms)
         self._point(group, variation, index, sentence if whole else f"{sentence} (cut short)")
 

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from sensor.decode.pdu import ABSENT, NO_VALUE, PDU, Anomaly, Kind, clear
 from sensor.operations import Verb
-from sensor.protocols import dnp3
+from sensor.protocols import dnp3, dnp3_walk
 
 MASTER, OUTSTATION = 1, 1024
 SEED = np.uint64(0x1234_5678_9ABC_DEF0)
@@ -66,7 +66,7 @@ def plain() -> Iterator[ModuleType]:
         numba.config.DISABLE_JIT = before
         sys.modules.update(kept)
         sys.modules["sensor.protocols"].dnp3 = kept["sensor.protocols.dnp3"]
-    assert not hasattr(module.header, "py_func"), "this copy is not compiled"
+    assert not hasattr(module.read, "py_func"), "this copy is not compiled"
     return module
 
 
@@ -182,6 +182,37 @@ def test_a_request_names_its_first_object_and_counts_the_points_it_addresses(dat
 def test_the_value_is_the_first_analog_output_or_control_code(object_, value):
     row = read(hexed("C1 05", object_))
     assert (row["value"], row["anomalies"]) == (value, 0)
+
+
+def test_the_status_of_the_first_refused_control_stands_above_the_indications():
+    blocks = "".join(f"{point:02x} 41 01 64000000 C8000000 {status:02x}" for point, status in ((3, 0), (4, 7), (5, 4)))
+    record = read(hexed("C1 81 1004", "0C01 17 03", blocks))
+    assert (record["refused"], record["status"]) == (1, 7 << 16 | 0x1004)
+    assert dnp3.explain(hexed("C1 81 1004", "0C01 17 03", blocks), Kind.RESPONSE)["dnp3.iin"] == 0x1004
+
+
+@pytest.mark.parametrize(
+    ("objects", "value", "listed"),
+    [
+        ("0102 00 0304 81 01", 1, [1, 0]),
+        ("0101 00 0004 05", 1, [1, 0, 1, 0, 0]),
+        ("0302 00 0000 C1", 3, [3]),
+        ("1E01 00 0000 01 FEFFFFFF", -2, [-2]),
+        ("1E04 00 0001 2C01 FFFF", 300, [300, -1]),
+        ("1E05 00 0000 01 0000A0C1", -20, [-20]),
+        ("2002 17 01 05 01 9CFF", -100, [-100]),
+        ("1401 00 0000 01 FFFFFFFF", 0xFFFFFFFF, [0xFFFFFFFF]),
+        ("0202 17 01 07 81 000000000000", 1, [1]),
+        ("2803 00 0000 01 0000807F", NO_VALUE, None),  # infinity
+        ("3201 07 01 000000000001", NO_VALUE, None),  # a time is no value
+    ],
+)
+def test_the_values_of_a_response_are_there_for_detectors(objects, value, listed):
+    fragment = hexed("C1 81 0000", objects)
+    assert read(fragment)["value"] == value
+    fields = dnp3.explain(fragment, Kind.RESPONSE)
+    assert "anomalies" not in fields
+    assert fields.get("dnp3.values") == listed
 
 
 def test_repetitions_of_a_command_are_one_behaviour_and_other_commands_are_not():
@@ -335,7 +366,7 @@ def test_compiled_and_plain_reading_agree_on_any_octets(plain, data, addresses):
 def test_the_walk_always_moves_on_and_stays_in_the_fragment(data):
     at, steps = 2, 0
     while at < len(data):
-        _, _, first, count, objects, after, _ = dnp3.header(octets(data), at, len(data), data[1])
+        _, _, first, count, objects, after, _ = dnp3_walk.header(octets(data), at, len(data), data[1])
         assert at < after <= len(data)
         assert objects <= after
         assert 0 <= count <= 2**32

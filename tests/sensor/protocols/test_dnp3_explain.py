@@ -431,6 +431,7 @@ EXAMPLES = [
     hexed("C0 83 0000 7805 5B 01 0D00 05000000 0200 01 02 04 0200 BEEF"),
     hexed(f"C0 83 0000 7807 5B 01 0F00 05000000 0200 0100 0B {TIME}"),
     hexed(f"C0 02 3201 07 01 {TIME} 1E"),
+    hexed("0564 05 C9 0004 0100 9881 # a link frame: request link status"),
 ]
 
 

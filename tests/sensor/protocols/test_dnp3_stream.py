@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from typing import Any
 
 import pytest
 from dnp3_wire import hexed, link_frame
@@ -118,11 +119,15 @@ def test_a_frame_under_a_broken_header_is_found():
     assert [fragment for _, fragment, _ in rows] == [READ]
 
 
-def test_link_frames_without_user_data_are_no_events_and_do_not_disturb_a_fragment():
+def test_link_frames_without_user_data_do_not_disturb_a_fragment():
     t = talk()
     one, two = segments(LONG)
     status = link_frame(control=0xC9)
-    assert [row[1] for row in decoded(t.asks(status), t.asks(one), t.asks(status), t.asks(two))] == [LONG]
+    assert [row[1] for row in decoded(t.asks(status), t.asks(one), t.asks(status), t.asks(two))] == [
+        status,
+        status,
+        LONG,
+    ]
 
 
 def test_a_wrong_crc_in_an_early_segment_marks_the_fragment_that_comes_of_it():
@@ -137,3 +142,85 @@ def test_a_lost_segment_marks_the_next_fragment_and_only_that():
     t = talk()
     rows = decoded(t.asks(one), t.asks(last), t.asks(segments(READ)[0]), t.asks(segments(READ, first=1)[0]))
     assert [row[1:] for row in rows] == [(READ, Anomaly.SEQUENCE), (READ, Anomaly(0))]
+
+
+RESET, TEST, STATUS = 0xC0, 0xD2, 0xC9  # of a master: PRM, and FCV where the function has it
+ACK, NACK, STATUS_ANSWER, NOT_SUPPORTED = 0x00, 0x01, 0x0B, 0x0F  # of an outstation
+
+
+def lines(*packets: bytes) -> list[dict[str, Any]]:
+    decoder = Decoder(seed=7)
+    batches = decoder.decode([frames(packets)])
+    return [decoder.view.fields(batch, row) for batch in batches for row in range(batch.size)]
+
+
+def answer(control: int, source: int = 1024) -> bytes:
+    return link_frame(source=source, destination=1, control=control)
+
+
+def test_link_frames_without_user_data_are_events_matched_with_their_answers():
+    t = talk()
+    told = lines(
+        t.asks(link_frame(control=RESET)), t.answers(answer(ACK)),
+        t.asks(link_frame(control=STATUS)), t.answers(answer(STATUS_ANSWER)),
+        t.asks(link_frame(control=TEST)), t.answers(answer(NACK)),
+        t.asks(link_frame(control=STATUS)), t.answers(answer(NOT_SUPPORTED)),
+    )  # fmt: skip
+    assert [line["dnp3.link.function"] for line in told] == [
+        "reset_link_states", "ack", "request_link_status", "link_status", "test_link_states", "nack",
+        "request_link_status", "not_supported",
+    ]  # fmt: skip
+    assert [line["event.outcome"] for line in told] == [
+        "asked", "answered", "asked", "answered", "asked", "refused", "asked", "refused",
+    ]  # fmt: skip
+    assert [line["dnp3.link.source"] for line in told[:2]] == [1, 1024]
+    assert not any("anomalies" in line or "dnp3.function_code" in line for line in told)
+
+
+def test_an_acknowledgement_of_confirmed_user_data_is_no_orphan():
+    t = talk()
+    asked = link_frame(b"\xc0" + READ, control=0xF3)
+    told = lines(t.asks(asked), t.answers(answer(ACK)))
+    assert [line.get("dnp3.function", line.get("dnp3.link.function")) for line in told] == ["read", "ack"]
+    assert "anomalies" not in told[1]
+
+
+def test_a_storm_of_link_resets_is_one_behaviour_that_counts_them():
+    t, decoder = talk(), Decoder(seed=7)
+    for _ in decoder.decode([frames([t.asks(link_frame(control=RESET)) for _ in range(50)])]):
+        pass
+    (asked,) = [b for b in decoder.view.behaviours.table if b.outcome == 0]
+    assert (asked["count"], asked["function"]) == (50, 0x100)
+
+
+def test_a_link_frame_between_the_segments_of_a_fragment_disturbs_nothing():
+    t = talk()
+    one, two = segments(LONG, source=1024, destination=1)
+    told = lines(t.asks(segments(READ)[0]), t.answers(one), t.answers(answer(STATUS_ANSWER)), t.answers(two))
+    assert [line.get("dnp3.function_code") for line in told] == [1, None, 129]
+    assert told[2]["event.outcome"] == "answered"
+
+
+@pytest.mark.parametrize(
+    ("control", "fault"), [(0xC3, "illegal"), (0xC5, "unknown_function"), (0x05, "unknown_function")]
+)
+def test_link_frames_that_the_standard_does_not_know_say_so(control, fault):
+    (line,) = lines(talk().asks(link_frame(control=control)))
+    assert fault in line["anomalies"]
+
+
+def test_a_broken_header_is_said_of_its_own_frame_only():
+    t = talk()
+    broken = bytearray(link_frame(control=STATUS))
+    broken[-1] ^= 1
+    told = lines(t.asks(bytes(broken)), t.asks(link_frame(control=RESET)))
+    assert [line.get("anomalies") for line in told] == [["checksum"], ["repeated"]]
+
+
+def test_who_was_asked_by_the_self_address_answers_by_its_own():
+    t = talk()
+    asked = segments(READ, destination=0xFFFC)[0]
+    told = lines(t.asks(asked), t.answers(segments(hexed("C8 81 0000"), source=1024, destination=1)[0]))
+    assert [line["event.outcome"] for line in told] == ["asked", "answered"]
+    assert (told[0]["dnp3.link.destination"], told[1]["dnp3.link.source"]) == (0xFFFC, 1024)
+    assert told[1]["request.frame"] == 1
