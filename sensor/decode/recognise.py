@@ -34,7 +34,7 @@ class Framing(IntEnum):
     ENIP = 5
     OPCUA = 6
     BACNET = 7  # BVLC
-    MODBUS_RTU = 20
+    MODBUS_RTU = 11
     FOREIGN = 255  # none of these
 
 
