@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from detectors.evidence import Budget, Exhibit
 from detectors.finding import Finding
+from detectors.secrets import Secrets
 from sensor.capture.frames import FrameBatch
 from sensor.capture.write import frame_of
 from sensor.decode.pdu import Protocol
@@ -33,7 +34,7 @@ class Scene:
 
     view: answers questions about the run (sensor/view.py). now_ns: the latest capture time seen, -1 before the first
     event. start_ns: the earliest. frames: the latest batches of frames, from which evidence is cut.
-    clock_ns: what the clock of a live link showed last, -1 in a capture.
+    clock_ns: what the clock of a live link showed last, -1 in a capture. secrets: passwords that evidence hides.
     """
 
     def __init__(self, view: View) -> None:
@@ -44,6 +45,7 @@ class Scene:
         self.frames: deque[FrameBatch] = deque()
         self._frames_bytes = 0
         self.budget = Budget()
+        self.secrets = Secrets()
 
     def remember(self, frames: FrameBatch) -> None:
         """Keep a batch of frames for evidence, and let go of older ones."""
@@ -58,7 +60,11 @@ class Scene:
             self._frames_bytes -= self.frames.popleft().data.nbytes
 
     def advance(self, batch: EventBatch) -> None:
-        """Move the clock to the latest event of `batch`, or on a live link to what its clock shows."""
+        """Move the clock to the latest event of `batch`, or on a live link to what its clock shows.
+
+        From then on the passwords in its frames are hidden.
+        """
+        self.secrets.learn(batch)
         if not batch.size:
             self.now_ns = max(self.now_ns, self.clock_ns)
             return
@@ -83,7 +89,8 @@ class Scene:
         """Put one frame into an exhibit, with its bytes where they are at hand."""
         for frames in self.frames:
             if frames.first <= number < frames.first + frames.size:
-                exhibit.add(number, pdus, frame_of(frames, number), int(frames.link[number - frames.first]))
+                frame = self.secrets.hide(number, frame_of(frames, number))
+                exhibit.add(number, pdus, frame, int(frames.link[number - frames.first]))
                 return
         exhibit.add(number, pdus)
 

@@ -96,7 +96,10 @@ class LiveRun:
         cut = self._ring.cut(evidence.frames)
         frames, size = [], HEADER_BYTES
         for number in sorted(cut):
-            link, frame = cut[number]
+            link, raw = cut[number]
+            frame = self.pipeline.scene.secrets.hide(number, raw)
+            if frame is None:
+                continue
             size += RECORD_BYTES + len(frame.data)
             if size > MAX_EVIDENCE_PCAP_BYTES or link != cut[min(cut)][0]:
                 break
