@@ -258,6 +258,9 @@ def _drain(s, messages, out, side, conversation, forward, ts_ns, frame, buf, at,
     c = s.conversations[conversation]
     while at < end:
         if c.framing == MODBUS:
+            if c.messages == 0 and modbus_rtu.instead_of_mbap(buf, at, end):
+                c.framing = MODBUS_RTU
+                continue
             size = modbus.frame(buf, at, end)
         elif c.framing == TPKT:
             size = cotp.frame(buf, at, end)

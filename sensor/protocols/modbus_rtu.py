@@ -22,6 +22,7 @@ from sensor.decode.load import u16le
 from sensor.decode.pdu import Anomaly, Kind
 from sensor.protocols.modbus_explain import explain_pdu
 from sensor.protocols.modbus_kernel import BROADCAST, BROADCASTS
+from sensor.protocols.modbus_kernel import probe as mbap_probe
 from sensor.protocols.modbus_pdu import read_pdu
 from sensor.protocols.modbus_shape import (
     OPAQUE,
@@ -157,6 +158,12 @@ def probe(buf, at, end):
         return False
     last = stop - CRC_BYTES
     return bool(request_allowed(buf, at + 1, last) or response_allowed(buf, at + 1, last))
+
+
+@njit(cache=True, nogil=True, boundscheck=True)
+def instead_of_mbap(buf, at, end):
+    """Whether serial frames stand where an MBAP header was expected: a read from address 0 looks like a header."""
+    return bool(probe(buf, at, end) and not mbap_probe(buf, at, end))
 
 
 @njit(cache=True, nogil=True, boundscheck=True)

@@ -29,6 +29,17 @@ def poll(talk: Talk, unit: int = 17, address: int = 0x10, value: int = 7) -> lis
     ]
 
 
+@pytest.mark.parametrize("quantity", [1, 2, 3, 4, 11, 125])
+def test_a_serial_read_from_address_0_is_not_taken_for_an_mbap_header(quantity):
+    talk = Talk(dport=502)
+    ask = sealed(f"03 0000 {quantity:04x}", 1)
+    give = sealed(bytes([3, 2 * quantity, *bytes(2 * quantity)]), 1)
+    lines = decoded(*talk.handshake(), talk.asks(ask), talk.answers(give), talk.asks(ask), talk.answers(give))
+    assert [line["event.outcome"] for line in lines] == ["asked", "answered"] * 2
+    assert [line.get("modbus.quantity") for line in lines] == [quantity, None] * 2
+    assert all(line["modbus.framing"] == "rtu" and "anomalies" not in line for line in lines)
+
+
 @pytest.mark.parametrize("port", [ANYWHERE, 502])
 def test_serial_frames_are_read_on_any_port_and_matched_by_unit(port):
     talk = Talk(dport=port)
