@@ -20,7 +20,14 @@ WINDOW_NS = 24 * 3600 * 10**9
 
 ILLEGAL_FUNCTION = 0x01  # Modbus exception code, V1.1b3 section 7
 NO_FUNCTION = 0x01  # DNP3 IIN2.0, function code not supported
-NOT_SUPPORTED = frozenset({0x8104, 0x8404, 0x8500})  # S7 error class << 8 | code: no such service, PDU not acceptable
+NOT_SUPPORTED = {
+    Protocol.S7COMM: frozenset(
+        {0x8104, 0x8404, 0x8500}
+    ),  # error class << 8 | code: no such service, PDU not acceptable
+    Protocol.ENIP: frozenset({0x08}),  # CIP general status: service not supported
+    Protocol.OPCUA: frozenset({0x800B}),  # BadServiceUnsupported
+    Protocol.BACNET: frozenset({0x10000009}),  # reject: unrecognized service
+}
 
 
 def unsupported(refusal: Refusal) -> bool:
@@ -29,7 +36,7 @@ def unsupported(refusal: Refusal) -> bool:
         return refusal.status == ILLEGAL_FUNCTION
     if refusal.protocol == Protocol.DNP3:
         return bool(refusal.status & NO_FUNCTION)
-    return refusal.status in NOT_SUPPORTED
+    return refusal.status in NOT_SUPPORTED.get(Protocol(refusal.protocol), ())
 
 
 class FunctionScan:
@@ -59,5 +66,7 @@ class FunctionScan:
 def _shown(refusal: Refusal) -> str:
     if refusal.function < 0:
         return f"0x{refusal.subfunction >> 8 & 0xFF:02X}/0x{refusal.subfunction & 0xFF:02X}"
+    if refusal.protocol == Protocol.ENIP:
+        return f"0x{refusal.subfunction if refusal.subfunction >= 0 else refusal.function:02X}"
     sub = f"/{refusal.subfunction}" if refusal.subfunction >= 0 else ""
     return f"0x{refusal.function:02X}" if refusal.protocol == Protocol.S7COMM else f"{refusal.function}{sub}"

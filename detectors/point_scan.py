@@ -14,14 +14,22 @@ from detectors.finding import Finding
 from detectors.scan import Refusal, Scans
 from sensor.decode.pdu import Protocol
 from sensor.events import EventBatch
+from sensor.protocols.bacnet_tables import object_name
 
 ENOUGH = 10  # distinct objects: a wrong point list has a handful
 WINDOW_NS = 24 * 3600 * 10**9
 
 ILLEGAL_ADDRESS = 0x02  # Modbus exception code, V1.1b3 section 7
 OBJECT_UNKNOWN = 0x02 | 0x04  # DNP3 IIN2.1 object unknown, IIN2.2 parameter error (no such index)
-NO_SUCH_ITEM = frozenset({0x05, 0x06, 0x0A})  # S7 item return codes: address out of range, type, object does not exist
-NO_SUCH_BLOCK = frozenset({0xD209, 0xD401, 0xD402})  # S7 error codes: block not found, SZL id or index unknown
+MISSING = {
+    # return codes of items (address out of range, type, object does not exist), error codes (block not found, SZL id or
+    # index unknown)
+    Protocol.S7COMM: frozenset({0x05, 0x06, 0x0A, 0xD209, 0xD401, 0xD402}),
+    Protocol.OPCUA: frozenset({0x8033, 0x8034, 0x8035}),  # BadNodeIdInvalid, BadNodeIdUnknown, BadAttributeIdInvalid
+    # error class << 16 | code: unknown-object, unknown-property
+    Protocol.BACNET: frozenset({1 << 16 | 31, 1 << 16 | 32, 2 << 16 | 32}),
+}
+NO_SUCH_TARGET = frozenset({0x04, 0x05, 0x14, 0x16})  # CIP general status: path, attribute or object is not there
 
 
 def missing(refusal: Refusal) -> bool:
@@ -30,7 +38,9 @@ def missing(refusal: Refusal) -> bool:
         return refusal.status == ILLEGAL_ADDRESS
     if refusal.protocol == Protocol.DNP3:
         return bool(refusal.status & OBJECT_UNKNOWN)
-    return refusal.status in NO_SUCH_ITEM or refusal.status in NO_SUCH_BLOCK
+    if refusal.protocol == Protocol.ENIP:
+        return refusal.status & 0xFF in NO_SUCH_TARGET and refusal.status >> 24 == 0
+    return refusal.status in MISSING.get(Protocol(refusal.protocol), ())
 
 
 class PointScan:
@@ -61,6 +71,12 @@ def _shown(refusal: Refusal) -> str:
     """The object in the protocol's words."""
     if refusal.object < 0:
         return f"0x{refusal.subfunction:04X}" if refusal.subfunction >= 0 else "?"
+    if refusal.protocol == Protocol.ENIP:
+        return f"0x{refusal.object >> 47:02X}/{refusal.object >> 15 & 0xFFFFFFFF}/{refusal.object & 0x7FFF}"
+    if refusal.protocol == Protocol.OPCUA:
+        return f"ns={refusal.object >> 32};i={refusal.object & 0xFFFFFFFF}"
+    if refusal.protocol == Protocol.BACNET:
+        return object_name(refusal.object >> 22)
     if refusal.protocol == Protocol.DNP3:
         return f"g{refusal.object >> 8}v{refusal.object & 0xFF}"
     if refusal.protocol == Protocol.S7COMM:

@@ -90,6 +90,11 @@ def station_words(protocol: str, station: int | None) -> Text | None:
     """The device behind the address, in the words of its protocol."""
     if station is None:
         return None
+    if protocol == "bacnet":
+        if station < 1 << 48:
+            return Text(f"设备 {station}", f"device {station}")
+        network, address = station >> 48, station & 0xFFFFFFFFFFFF
+        return Text(f"网络 {network} 地址 {address:02X}", f"network {network} address {address:02X}")
     if protocol != "dnp3":
         return Text(f"单元 {station}", f"unit {station}")
     if station in DNP3_BROADCASTS:

@@ -48,7 +48,7 @@ COMMON = (
     Field("network.vlan.id", "long", "VLAN identifier of the innermost tag, absent when untagged"),
     Field("network.tunnel.type", "keyword", "what carries it, the innermost: erspan, vxlan, gre, mpls, pppoe, ..."),
     Field("network.tunnel.id", "long", "network identifier of VXLAN, GENEVE, NVGRE or 802.1ah, whichever is innermost"),
-    Field("event.kind", "keyword", "role of the PDU: request, response or unsolicited"),
+    Field("event.kind", "keyword", "role of the PDU: request, response, unsolicited; none: it cannot be told"),
     Field("event.action", "keyword", "verb of the operation, the same for all protocols: see sensor/operations.py"),
     Field("event.outcome", "keyword", "asked, answered, refused, unanswered or unsolicited"),
     Field("event.duration", "long", "time from the request to this response", unit="ns"),
@@ -330,6 +330,9 @@ CIP: tuple[Field, ...] = (
     Field("cip.attribute", "long", "attribute of the instance"),
     Field("cip.tag", "keyword", "tag that is asked by name: Program:Main.Speed[3]"),
     Field("cip.path", "keyword", "the whole path in words: class 0x6B instance 12"),
+    Field(
+        "cip.targets", "keyword", "what is acted on: the path, or those of the heaviest services of a packet", many=True
+    ),
     Field("cip.route", "keyword", "way of a message that is routed on, as port/link: 1/0 is slot 0 of the backplane"),
     Field("cip.status", "long", "general status of a response; 0 is success, 6 success with more to come"),
     Field("cip.status_name", "keyword", "its name: path_destination_unknown, privilege_violation, ..."),

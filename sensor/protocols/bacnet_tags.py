@@ -10,6 +10,7 @@ from sensor.text import wire_text
 
 MAX_DEPTH = 8  # lists in lists
 MAX_SHOWN = 64  # members of a list that are told
+MAX_OCTETS = 4096  # of parameters that are looked at; an APDU has 1,476 at most
 MAX_DATA = 256  # octets of undecoded data that are shown
 
 
@@ -29,7 +30,7 @@ class Tag(NamedTuple):
 
 def parse(data: bytes) -> list[Tag]:
     """The parameters in `data`, as far as they are whole (20.2.1)."""
-    return _members(data, 0, None, 0)[0]
+    return _members(data[:MAX_OCTETS], 0, None, 0)[0]
 
 
 def _members(data: bytes, at: int, closing: int | None, depth: int) -> tuple[list[Tag], int]:

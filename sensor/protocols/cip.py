@@ -19,7 +19,7 @@ from sensor.protocols import cip_tables as t
 from sensor.text import wire_text
 
 MAX_NESTED = 3
-MAX_CONTAINED = 256  # services of a packet that are told
+MAX_CONTAINED = 64  # services of a packet that are told
 MAX_VALUES = 64
 MAX_DATA = 512  # octets of undecoded data that are shown
 
@@ -113,6 +113,7 @@ def _request(request: Message) -> tuple[Fields, Verb]:
     fields: Fields = {"cip.service": request.service, "cip.service_name": name} | _object(request)
     data, class_id = request.data, request.number("class")
     is_tag = request.tag or (class_id == t.SYMBOL and request.service in t.TAG_SERVICES)
+    fields["cip.targets"] = [fields["cip.path"]] if fields["cip.path"] else []
     if request.service == t.MULTIPLE_SERVICE_PACKET:
         verb = _contained(fields, data)
     elif is_tag and request.service in (t.READ_TAG, t.READ_FRAGMENTED):
@@ -121,7 +122,7 @@ def _request(request: Message) -> tuple[Fields, Verb]:
         _typed(fields, data, counted=True, offset=4 if request.service == t.WRITE_FRAGMENTED else 0)
     elif request.service == t.GET_ATTRIBUTE_LIST:
         count = _u16(data, 0) or 0
-        fields["cip.attributes"] = _words(data[2:])[:count]
+        fields["cip.attributes"] = _words(data[2 : 2 + 2 * MAX_VALUES])[:count]
     elif request.service == t.SET_ATTRIBUTE_LIST:
         first = _u16(data, 2)
         fields["cip.attribute_count"] = _u16(data, 0)
@@ -220,7 +221,11 @@ def _contained(fields: Fields, data: bytes) -> Verb:
     fields["cip.contained.paths"] = paths
     fields["cip.contained.actions"] = list(dict.fromkeys(verb.value for verb in verbs))
     fields["cip.contained.statuses"] = statuses
-    return max(verbs, key=t.WEIGHT.index, default=Verb.SESSION)
+    heaviest = max(verbs, key=t.WEIGHT.index, default=Verb.SESSION)
+    if verbs:
+        heavy = [path for path, verb in zip(paths, verbs, strict=True) if verb == heaviest]
+        fields["cip.targets"] = list(dict.fromkeys(heavy))[:MAX_VALUES]
+    return heaviest
 
 
 def _typed(fields: Fields, data: bytes, *, counted: bool, offset: int = 0) -> None:

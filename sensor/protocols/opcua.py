@@ -20,7 +20,7 @@ from sensor.decode.pdu import PDU, Anomaly, Kind, clear
 from sensor.operations import Verb
 from sensor.protocols import opcua_tables as t
 from sensor.protocols.opcua_kernel import HEADER_BYTES, body_at, frame, probe, read, service
-from sensor.protocols.opcua_reader import Reader, UnreadableError
+from sensor.protocols.opcua_reader import EnoughError, Reader, UnreadableError
 
 __all__ = ["explain", "frame", "probe", "read"]
 
@@ -56,6 +56,8 @@ def explain(pdu: bytes, kind: Kind, request: bytes | None = None) -> Fields:
         fields["opcua.chunk"] = _CHUNKS.get(chr(pdu[3]), "undefined")
         try:
             verb = _explain(fields, pdu, word, request, verb)
+        except EnoughError:
+            pass
         except UnreadableError:
             if fields["opcua.chunk"] == "final" and "length" not in anomalies:
                 anomalies.append("length")

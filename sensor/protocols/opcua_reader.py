@@ -10,7 +10,9 @@ from uuid import UUID
 from sensor.text import wire_text
 
 MAX_LIST = 64  # members of a list that are told; the rest is passed over
+MAX_TEXT = 2048  # octets of one text that are told
 MAX_DEPTH = 8  # values in values
+MAX_TAKEN = 8192  # numbers and strings of one body: reading more would take long and is told to nobody
 _FIXED = {1: "?", 2: "b", 3: "B", 4: "h", 5: "H", 6: "i", 7: "I", 8: "q", 9: "Q", 10: "f", 11: "d"}
 
 
@@ -18,14 +20,22 @@ class UnreadableError(Exception):
     """The octets end before the value, or hold none of its kind."""
 
 
+class EnoughError(UnreadableError):
+    """More values than are told; those before stand."""
+
+
 class Reader:
     """A position in the octets of a body. Every method takes one value from there, or raises UnreadableError."""
 
     def __init__(self, data: bytes, at: int = 0) -> None:
         self.data, self.at = data, at
+        self.left = MAX_TAKEN
 
     def take(self, size: int) -> bytes:
         """So many octets."""
+        self.left -= 1
+        if self.left < 0:
+            raise EnoughError
         if size < 0 or self.at + size > len(self.data):
             raise UnreadableError
         self.at += size
@@ -49,7 +59,7 @@ class Reader:
 
     def text(self) -> str:
         """String, with escapes; empty where it is null."""
-        return wire_text(self.octets())
+        return wire_text(self.octets()[:MAX_TEXT])
 
     def node(self) -> str:
         """NodeId or ExpandedNodeId in the notation of 10000-6, 5.3.1.10: i=85, ns=2;s=Boiler."""
@@ -97,7 +107,10 @@ class Reader:
         if count > len(self.data) - self.at:  # each takes an octet at least
             raise UnreadableError
         for index in range(count):
-            value = member()
+            try:
+                value = member()
+            except EnoughError:
+                break
             if index < MAX_LIST:
                 found.append(value)
         return found

@@ -238,6 +238,7 @@ def test_a_packet_of_several_services_is_named_by_the_heaviest():
     assert fields["cip.contained.names"] == ["read_tag", "stop"]
     assert fields["cip.contained.paths"] == ["Program:Main.Speed", "class 0x8E instance 1"]
     assert fields["cip.contained.actions"] == ["read", "stop"]
+    assert fields["cip.targets"] == ["class 0x8E instance 1"]
     assert fields["event.action"] == Verb.STOP
     answer = connected(answers(0x0A, packet(answers(0x4C, b"\xc3\0\1\0"), answers(0x07, status=0x10)), status=0x1E))
     assert explained(answer, asked)["cip.contained.statuses"] == [0, 0x10]

@@ -301,6 +301,13 @@ def test_a_list_that_claims_to_be_endless_ends_with_the_chunk():
     assert "length" in explained(null_array)["anomalies"]
 
 
+def test_of_a_list_with_thousands_of_members_the_first_are_told():
+    many = answers(t.READ, struct.pack("<i", 60000) + value(1, b"\1") * 20000)
+    fields = explained(many)
+    assert len(fields["opcua.results"]) == len(fields["opcua.values"]) == 64
+    assert "anomalies" not in fields
+
+
 def test_every_service_is_known_by_both_ids_and_has_one_verb():
     assert len(t.BY_REQUEST) == len(t.BY_RESPONSE) == len(t.SERVICES)
     assert not t.BY_REQUEST.keys() & t.BY_RESPONSE.keys()
