@@ -61,6 +61,8 @@ class NewWriter:
     def observe(self, batch: EventBatch, scene: Scene) -> Iterator[Finding]:
         """See Detector."""
         self._learn(scene)
+        if not self._writers:
+            return
         columns = batch.columns
         writer = self._writer_of[columns.behaviour]
         rows = np.flatnonzero(writer >= 0)
@@ -90,6 +92,8 @@ class NewWriter:
         view = scene.view
         table = view.behaviours.table
         new = self._fresh.rows(table)
+        if not len(new):
+            return
         self._writer_of.grow(len(table))
         for rows, verb in self._roles.commands(view, new):
             b = table[rows]

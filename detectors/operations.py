@@ -122,6 +122,8 @@ class Operations:
     def observe(self, batch: EventBatch, scene: Scene) -> Iterable[Finding]:
         """See Detector."""
         self._learn(scene)
+        if not self._groups:
+            return ()
         columns = batch.columns
         group = self._group_of[columns.behaviour]
         rows = np.flatnonzero(group >= 0)

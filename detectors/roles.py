@@ -58,6 +58,8 @@ class Roles:
         self, view: View, rows: npt.NDArray[np.int64], outcome: Outcome = Outcome.ASKED
     ) -> list[tuple[npt.NDArray[np.int64], Verb]]:
         """Those behaviours of `rows` that command, with this outcome: arrays of rows, each with its verb."""
+        if not len(rows):
+            return []
         table: npt.NDArray[Any] = view.behaviours.table
         asked = rows[(table["kind"][rows] == Kind.REQUEST) & (table["outcome"][rows] == outcome)]
         b = table[asked]

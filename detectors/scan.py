@@ -66,6 +66,8 @@ class Scans:
     def observe(self, batch: EventBatch, scene: Scene) -> Iterator[Finding]:
         """Follow new refusals, count all of them, say what is due."""
         self._learn(scene)
+        if not self._pairs:
+            return
         pair = self._pair_of[batch.columns.behaviour]
         rows = np.flatnonzero(pair >= 0)
         for same in alike([pair[rows]]):
@@ -84,6 +86,8 @@ class Scans:
         """Look at behaviours that are new."""
         table = scene.view.behaviours.table
         new = self._fresh.rows(table)
+        if not len(new):
+            return
         self._pair_of.grow(len(table))
         unknown = (table["anomalies"][new] & Anomaly.UNKNOWN_FUNCTION) != 0
         asked = (table["outcome"][new] == Outcome.ASKED) & unknown

@@ -66,6 +66,8 @@ class Unanswered:
     def _learn(self, scene: Scene) -> None:
         view = scene.view
         new = self._fresh.rows(view.behaviours.table)
+        if not len(new):
+            return
         self._pair_of.grow(len(view.behaviours))
         table = view.behaviours.table
         for rows, _ in self._roles.commands(view, new):

@@ -72,16 +72,17 @@ class Behaviours:
 
     def __init__(self, view: View) -> None:
         self._view = view
+        self._rows: npt.NDArray[np.void] = view.state.behaviours
+        self._count: npt.NDArray[np.int64] = view.state.used["behaviours"]
         self._described: dict[int, Fields] = {}
 
     def __len__(self) -> int:
-        return int(self._view.state.used[0].behaviours)
+        return int(self._count[0])
 
     @property
     def table(self) -> npt.NDArray[np.void]:
         """(n,) BEHAVIOUR: counts, times and value ranges as they stand now."""
-        rows: npt.NDArray[np.void] = self._view.state.behaviours[: len(self)]
-        return rows
+        return self._rows[: len(self)]
 
     def describe(self, row: int) -> Fields:
         """Who asks what of whom: endpoints of the asker and the asked, and the fields of its first PDU.
@@ -182,8 +183,8 @@ class View:
 
     def counters(self) -> dict[str, int]:
         """What happened to the frames so far."""
-        row = self.state.counters[0]
-        return {name: int(row[name]) for name in self.state.counters.dtype.names or ()}
+        counters = self.state.counters
+        return dict(zip(counters.dtype.names or (), counters[0].item(), strict=True))
 
     def explain(self, protocol: int, kind: Kind, pdu: bytes | None, request: bytes | None) -> Fields:
         """A PDU at full depth; nothing where its bytes were not kept."""
