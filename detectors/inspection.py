@@ -11,6 +11,7 @@ from typing import Any, TextIO
 from detectors.finding import Finding, FindingId, to_dict
 from detectors.pipeline import Options, Pipeline, merge
 from detectors.report import Report, language
+from sensor.capture.ahead import ahead
 from sensor.capture.frames import FrameBatch
 from sensor.capture.source import Capture, CaptureError, open_capture
 from sensor.capture.together import Together
@@ -81,7 +82,7 @@ def _run(title: str, captures: Sequence[Capture], *, together: bool, named: bool
     merged = Together(captures) if together else None
     source: Iterable[FrameBatch] = merged if merged is not None else captures[0]
     pipeline = Pipeline(Options(capture=captures[0].path if named and merged is None else ""))
-    findings = merge(pipeline.run(watched(source, title)))
+    findings = merge(pipeline.run(watched(ahead(source), title)))
     if merged is not None:
         findings = [_led_back(finding, merged) for finding in findings]
     return findings, sum(capture.frames for capture in captures), pipeline.events

@@ -22,6 +22,7 @@ from detectors import knowledge
 from detectors.finding import Evidence, Finding, FindingId, to_dict
 from detectors.live_run import LiveOptions, LiveRun
 from detectors.pipeline import Options, Pipeline, merge
+from sensor.capture.ahead import ahead
 from sensor.capture.live import LiveSource
 from sensor.capture.source import CaptureError, open_capture
 from sensor.kernel_cache import compiled_before
@@ -166,7 +167,7 @@ class SensorProgram:
             self._say(str(error))
             return 2
         pipeline = Pipeline(Options(indicators=self._indicators, capture=path))
-        findings = merge(pipeline.run(capture))
+        findings = merge(pipeline.run(ahead(capture)))
         for finding in findings:
             self._spool.append(lambda sequence, finding=finding: self._line(finding, sequence))  # type: ignore[misc]
         self._spool.flush()

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from sensor.capture.ahead import ahead
 from sensor.capture.source import open_capture
 from sensor.decode.decoder import Decoder
 
@@ -79,7 +80,11 @@ def child(command: Sequence[str | Path], output: Path | None = None) -> Taken:
     """Run a program to its end, by way of spawn.py; `output` takes what it prints."""
     target = os.fspath(output) if output else os.devnull
     starter = [sys.executable, "-I", "-S", HERE / "tools" / "spawn.py", target]
-    done = subprocess.run([*starter, *command], stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+    # With that variable every start of ours would compile the source of all packages again.
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    done = subprocess.run(
+        [*starter, *command], stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, env=environment
+    )
     if done.returncode:
         raise ProgramError(f"{done.stderr.strip()}: {' '.join(map(str, command))}")
     wall, cpu, peak = (float(word) for word in done.stdout.split())
@@ -89,7 +94,7 @@ def child(command: Sequence[str | Path], output: Path | None = None) -> Taken:
 def decode(capture: Path, _: Path) -> Taken:
     """Read and decode in this process, so without its start; every event is made, every behaviour interned."""
     wall, cpu = time.perf_counter(), time.process_time()
-    messages = sum(batch.size for batch in Decoder().decode(open_capture(capture)))
+    messages = sum(batch.size for batch in Decoder().decode(ahead(open_capture(capture))))
     return Taken(time.perf_counter() - wall, time.process_time() - cpu, None, messages)
 
 
