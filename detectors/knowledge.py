@@ -24,7 +24,7 @@ from sensor.schema import FIELDS
 CLASSES = ("read", "write", "control", "critical", "engineering", "recon", "evasion", "session", "report")
 NOTHING = Text("", "")
 
-_RULE_ID = re.compile(r"[a-z][a-z0-9]*([.-][a-z0-9]+)+")
+_RULE_ID = re.compile(r"[a-z][a-z0-9]*([._-][a-z0-9]+)+")
 _TECHNIQUE = re.compile(r"T0\d{3}")
 _RULE_KEYS = ("id", "name", "severity", "techniques", "saw", "why", "check")
 _OPERATION_KEYS = (*_RULE_KEYS, "class", "match", "match_from_device", "answer")
@@ -129,7 +129,7 @@ def _both(block: Block, key: str) -> Text:
 def _rule(block: Block) -> dict[str, Any]:
     rule_id = block.text("id")
     if not _RULE_ID.fullmatch(rule_id):
-        raise block.error(f"id {rule_id!r} must be lower-case words joined by dots and hyphens", "id")
+        raise block.error(f"id {rule_id!r} must be lower-case words joined by dots, hyphens and underscores", "id")
     techniques = block.get("techniques")
     if not isinstance(techniques, list) or not all(isinstance(t, str) and _TECHNIQUE.fullmatch(t) for t in techniques):
         raise block.error(f"techniques must be a list of ATT&CK for ICS ids (T0...), got {techniques!r}", "techniques")

@@ -21,6 +21,7 @@ FUNCTION_FIELDS = {
     Protocol.S7COMM: "s7comm.function",
     Protocol.DNP3: "dnp3.function_code",
     Protocol.IEC104: "iec104.type",
+    Protocol.S7COMM_PLUS: "s7comm_plus.function",
     Protocol.ENIP: "enip.command",
 }
 SERVICE_FIELDS = {  # the same of the subfunction column

@@ -139,8 +139,7 @@ def explain(pdu: bytes, kind: Kind, request: bytes | None = None) -> dict[str, A
         out["goose.simulation"] = bool(out.get("goose.simulation")) or simulated
     row = np.zeros(1, dtype=PDU)[0]
     clear(row)
-    with np.errstate(over="ignore"):  # without numba, numpy warns that the hash wraps
-        read(np.frombuffer(pdu, dtype=np.uint8), 0, len(pdu), np.uint64(0), row)
+    read(np.frombuffer(pdu, dtype=np.uint8), 0, len(pdu), np.uint64(0), row)
     found = Anomaly(int(row.anomalies))
     if found:
         out["anomalies"] = [str(flag.name).lower() for flag in Anomaly if flag in found]

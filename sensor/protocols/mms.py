@@ -70,8 +70,7 @@ def _row(pdu: bytes) -> Any:
     """The narrow row of one PDU, so that it and its explanation agree."""
     row = np.zeros(1, dtype=PDU)[0]
     clear(row)
-    with np.errstate(over="ignore"):  # without numba, numpy warns that the hash wraps
-        read(np.frombuffer(pdu, dtype=np.uint8), 0, len(pdu), np.uint64(0), row)
+    read(np.frombuffer(pdu, dtype=np.uint8), 0, len(pdu), np.uint64(0), row)
     return row
 
 

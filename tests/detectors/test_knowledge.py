@@ -13,7 +13,7 @@ from detectors.content import ContentError
 from detectors.finding import Severity
 from detectors.knowledge import Rule, load_operations, load_rules
 from detectors.wording import MAX_SHOWN
-from sensor.decode.pdu import Protocol, family
+from sensor.decode.pdu import family
 from sensor.view import EXPLAINERS
 
 ATTACK = Path(__file__).resolve().parents[3] / "shared" / "attack" / "ics-attack-18.1.json"
@@ -52,7 +52,7 @@ def test_operations_name_the_addresses_they_are_about() -> None:
 
 def test_every_protocol_has_operations_and_every_id_is_used_once() -> None:
     read = {family(protocol) for protocol in EXPLAINERS}
-    assert {operation.protocol for operation in OPERATIONS} == read - {Protocol.S7COMM_PLUS}
+    assert {operation.protocol for operation in OPERATIONS} == read
     assert len({rule.id for rule in RULES}) == len(RULES)
 
 

@@ -121,3 +121,22 @@ def test_a_goose_message_without_a_mandatory_field_and_a_simulation_name_their_p
         assert finding.severity is Severity.MEDIUM
         assert "00:02:aa:00:00:01" in finding.explanation.en
         assert "IED/LLN0$GO$g" in finding.explanation.en
+
+
+def s7comm_plus(opcode: int, function: int, rest: bytes = b"") -> bytes:
+    body = struct.pack(">BHHHH", opcode, 0, function, 0, 5) + rest
+    return tpkt(struct.pack(">BBH", 0x72, 2, len(body)) + body + bytes.fromhex("72020000"))
+
+
+def test_writes_and_changed_objects_of_s7comm_plus_are_told_and_sessions_are_not() -> None:
+    plant = Plant()
+    own, other = struct.pack(">IBI", 0x386, 0x34, 0x386), struct.pack(">IBI", 0x386, 0x34, 0x32)
+    for function, rest in ((0x542, own), (0x4D4, own), (0x542, other), (0x4D4, other)):
+        plant.exchange(CENTRE, STATION, s7comm_plus(0x31, function, rest), s7comm_plus(0x32, function, b"\x34"), ISO)
+    findings = plant.findings()
+    write = the(findings, "operation.s7comm_plus.write")
+    change = the(findings, "operation.s7comm_plus.change-objects")
+    assert (write.count, write.severity, write.source_ip) == (1, Severity.INFORMATIONAL, CENTRE)
+    assert (change.count, change.severity) == (1, Severity.MEDIUM)
+    assert "delete_object" in change.explanation.en
+    assert "The device accepted it." in change.explanation.en
