@@ -6,10 +6,10 @@ VENV := .venv/bin
 PYTEST := $(VENV)/python -m pytest -n $(JOBS) --dist loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help setup dev run test lint format bench fuzz pcaps lock clean
+.PHONY: help setup dev run test lint format bench bench-live fuzz pcaps lock clean
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
 
 setup: ## set up .venv with the command .venv/bin/fenghuo (again: only what changed)
 	@$(PYTHON) tools/bootstrap.py
@@ -35,6 +35,9 @@ format: ## let ruff rewrite what it can
 
 bench: setup ## measure speed and memory, beside other tools where they are installed (ARGS=--help)
 	@$(VENV)/python -m tools.bench $(ARGS)
+
+bench-live: setup ## as root: the highest rate captured live without loss, beside Suricata where it is installed
+	@$(VENV)/python -m tools.bench_live $(ARGS)
 
 SECONDS ?= 60
 fuzz: dev ## mutated messages of every protocol through the decoder, SECONDS=60 for each
