@@ -1,11 +1,15 @@
 """A live run: interfaces in, findings out, one after the other, until it is stopped.
 
 Where raw frames are kept on disk, evidence that a finding could not hold from memory is cut from there.
+
+The decoder's tables only grow: in a capture rows stay valid to its end. A live link has no end, so when they are nearly
+full the pipeline says what it has to say, and a new one with empty tables takes over. Learned habits are learned anew.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,14 +20,17 @@ from detectors.finding import MAX_EVIDENCE_PCAP_BYTES, Finding
 from detectors.pipeline import Options, Pipeline
 from sensor.capture.frame_ring import FrameRing
 from sensor.capture.frames import FrameBatch
-from sensor.capture.interface import LinkState
+from sensor.capture.interface import Health, LinkState
 from sensor.capture.live import RING_BYTES, LiveSource
 from sensor.capture.pack import RECORD_BYTES
 from sensor.capture.pcap import HEADER_BYTES
 from sensor.capture.write import small_pcap
 from sensor.decode.decoder import compile_ahead
 
+log = logging.getLogger(__name__)
+
 LEARN_S = 3600.0  # during which the writers of a device are learned; see detectors/new_writer.py
+NEARLY_FULL = 0.875  # share of a table in use; a batch of frames at its largest still fits into the rest
 REST = 4  # times as long as cutting evidence took, nothing more is cut: a flood of findings keeps no frames waiting
 
 
@@ -48,19 +55,27 @@ class LiveRun:
         compile_ahead()
         self._ring = FrameRing(options.ring, options.ring_bytes) if options.ring else None
         self._cut_again_at = 0.0
+        self._renewed = 0
+        self._past: dict[str, int] = {}  # counters of the decoders before
+        self._reported: dict[str, Health] = {}  # losses that a pipeline before has told
         try:
             self.source = LiveSource(options.interfaces, fanout=options.fanout, ring_bytes=options.buffer_bytes)
         except BaseException:
             self._close_ring()
             raise
-        self.pipeline = Pipeline(Options(learn_s=LEARN_S, indicators=indicators, health=lambda: self.source.health))
+        self.indicators = indicators
+        self.pipeline = self._new_pipeline()
 
     def findings(self, after_each: Callable[[], None]) -> Iterator[Finding]:
         """Findings as they are made. after_each: called after each batch of frames, also on a silent link."""
         try:
             with self.source:
-                for finding in self.pipeline.run(self._frames(after_each)):
-                    yield self._completed(finding)
+                while True:
+                    for finding in self.pipeline.run(self._frames(after_each)):
+                        yield self._completed(finding)
+                    if self.source.ended:
+                        return
+                    self._renew()
         finally:
             self._close_ring()
 
@@ -76,7 +91,48 @@ class LiveRun:
                 counters[f"{health.interface}.{name}"] = value
         if self._ring:
             counters |= self._ring.counters()
-        return counters | self.pipeline.decoder.counters()
+        decoder = self.pipeline.decoder.counters()
+        counters |= {name: value + self._past.get(name, 0) for name, value in decoder.items()}
+        return counters | {"renewed": self._renewed}
+
+    def use_indicators(self, items: Sequence[Mapping[str, Any]]) -> None:
+        """Match these indicators from now on; may be called from another thread."""
+        self.indicators = items
+        self.pipeline.use_indicators(items)
+
+    def _new_pipeline(self) -> Pipeline:
+        return Pipeline(Options(learn_s=LEARN_S, indicators=self.indicators, health=self._health))
+
+    def _health(self) -> tuple[Health, ...]:
+        """The interfaces, with the losses that were not told before."""
+        now = []
+        for it in self.source.health:
+            before = self._reported.get(it.interface)
+            now.append(
+                it._replace(dropped=it.dropped - before.dropped, unread=it.unread - before.unread) if before else it
+            )
+        return tuple(now)
+
+    def _nearly_full(self) -> bool:
+        state = self.pipeline.decoder.view.state
+        used = state.used[0]
+        return any(
+            int(rows) > NEARLY_FULL * len(table)
+            for rows, table in (
+                (used.conversations, state.conversations),
+                (used.behaviours, state.behaviours),
+                (used.hosts, state.hosts),
+            )
+        )
+
+    def _renew(self) -> None:
+        """Let a pipeline with empty tables take over."""
+        self._renewed += 1
+        for name, value in self.pipeline.decoder.counters().items():
+            self._past[name] = self._past.get(name, 0) + value
+        self._reported = {it.interface: it for it in self.source.health}
+        self.pipeline = self._new_pipeline()
+        log.warning("the decoder's tables were nearly full: begun again with empty ones")
 
     def _frames(self, after_each: Callable[[], None]) -> Iterator[FrameBatch]:
         for frames in self.source:
@@ -84,6 +140,8 @@ class LiveRun:
                 self._ring.append(frames)
             yield frames
             after_each()
+            if self._nearly_full():
+                return
 
     def _completed(self, finding: Finding) -> Finding:
         """The finding with those of its frames in the evidence that only the ring still has."""

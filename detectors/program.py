@@ -229,7 +229,7 @@ class SensorProgram:
             self._name = config.sensor
         self._indicators = config.indicators
         if self._live:
-            self._live.pipeline.use_indicators(config.indicators)
+            self._live.use_indicators(config.indicators)
         _replace(self._folder / "config.json", {"sensor": self._name, "indicators": list(config.indicators)})
         if self._name:
             self._known.set()

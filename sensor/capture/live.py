@@ -41,7 +41,7 @@ class LiveSource(Iterator[FrameBatch]):
     """Frames of one or more interfaces, numbered from 1, in the order of their times, until `stop`.
 
     health: state and losses of each interface, brought up to date every LOOK_S and at the end; may be read from any
-    thread. `stop` too may be called from any thread or signal handler.
+    thread. `stop` too may be called from any thread or signal handler. ended: nothing more will come.
     """
 
     def __init__(
@@ -60,6 +60,7 @@ class LiveSource(Iterator[FrameBatch]):
         other. ring_bytes: memory for one interface. snap: bytes kept of each frame.
         """
         self.frames = 0
+        self.ended = False
         self._fanout, self._ring_bytes, self._snap, self._promiscuous = fanout, ring_bytes, snap, promiscuous
         self._stopped = False
         self._waiting = Interleaver()
@@ -114,6 +115,7 @@ class LiveSource(Iterator[FrameBatch]):
             yield self._batch()
         self.close()
         yield self._batch()
+        self.ended = True
 
     def _settled(self) -> bool:
         for it in self._interfaces:

@@ -79,8 +79,8 @@ class PacketRing:
         except OSError as error:
             self._socket.close()
             raise LiveError(
-                f"{printable(interface)}: cannot be captured from ({error.strerror}); a ring of {ring_bytes} bytes was "
-                "asked for, and Linux 4.20 or later is needed"
+                f"{printable(interface)}: cannot be captured from ({error.strerror}); is it up, is there memory for a "
+                f"buffer of {ring_bytes} bytes, and is this Linux 4.20 or later?"
             ) from error
 
     def _set_up(self, promiscuous: bool, join: PacketRing | None) -> None:

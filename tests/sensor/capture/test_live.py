@@ -218,6 +218,16 @@ def test_an_interface_may_go_down_and_come_up_again(wire: Wire) -> None:
         assert numbers(read(source, lambda got: count(got) >= 10)) == list(range(10))
 
 
+def test_an_interface_that_is_down_at_first_is_waited_for(wire: Wire) -> None:
+    wire.set("mirror", "down")
+    with LiveSource(["mirror"]) as source:
+        assert source.health[0].state == LinkState.DOWN
+        wire.set("mirror", "up")
+        wait(source, lambda got: source.health[0].state == LinkState.UP)
+        wire.send("--count", "10", "--rate", "1000")
+        assert numbers(read(source, lambda got: count(got) >= 10)) == list(range(10))
+
+
 def test_an_interface_may_disappear_and_return_and_its_counts_go_on(wire: Wire) -> None:
     with LiveSource(["mirror"]) as source:
         wire.send("--count", "10", "--rate", "1000")
