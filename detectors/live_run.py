@@ -9,6 +9,7 @@ full the pipeline says what it has to say, and a new one with empty tables takes
 from __future__ import annotations
 
 import dataclasses
+import gc
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -132,6 +133,7 @@ class LiveRun:
             self._past[name] = self._past.get(name, 0) + value
         self._reported = {it.interface: it for it in self.source.health}
         self.pipeline = self._new_pipeline()
+        gc.collect()  # objects that refer to each other hold the old tables, hundreds of megabytes
         log.warning("the decoder's tables were nearly full: begun again with empty ones")
 
     def _frames(self, after_each: Callable[[], None]) -> Iterator[FrameBatch]:
