@@ -132,7 +132,9 @@ class LiveRun:
         for name, value in self.pipeline.decoder.counters().items():
             self._past[name] = self._past.get(name, 0) + value
         self._reported = {it.interface: it for it in self.source.health}
+        secrets = self.pipeline.scene.secrets
         self.pipeline = self._new_pipeline()
+        self.pipeline.scene.secrets = secrets  # what must not be shown stays so
         gc.collect()  # objects that refer to each other hold the old tables, hundreds of megabytes
         log.warning("the decoder's tables were nearly full: begun again with empty ones")
 
