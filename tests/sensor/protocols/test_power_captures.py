@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
-import subprocess
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,12 +12,12 @@ from typing import Any
 import numpy as np
 import pytest
 from support.kernels import probed, row
+from support.oracles import SHARED, captures, tshark
 from support.payloads import ethernet, messages, payloads
 
 from sensor.decode.pdu import Anomaly, Kind
 from sensor.protocols import cotp, goose, iec104, mms, s7comm, s7comm_plus
 
-SHARED = Path(__file__).parents[4] / "shared" / "captures"
 IEC104_PORT, ISO_PORT, GOOSE_TYPE = 2404, 102, 0x88B8
 OTHERS = ("modbus", "s7comm", "dnp3", "enip", "opcua", "bacnet", "mms", "s7comm-plus")
 
@@ -27,10 +25,6 @@ pytestmark = [
     pytest.mark.captures,
     pytest.mark.skipif(not SHARED.is_dir(), reason="the shared captures are not beside this repository"),
 ]
-
-
-def captures(protocol: str) -> list[Path]:
-    return sorted((SHARED / protocol).glob("*/capture.pcap*")) if SHARED.is_dir() else []
 
 
 def named(path: Path) -> str:
@@ -53,18 +47,6 @@ def found(kernel: ModuleType, data: bytes) -> tuple[Kind, Anomaly, dict[str, Any
     record = row(kernel, data)
     kind = Kind(int(record.kind))
     return kind, Anomaly(int(record.anomalies)), kernel.explain(data, kind)
-
-
-def tshark(path: Path, layer: str, *fields: str) -> list[list[str]]:
-    """Rows of fields of the frames that have the layer, as tshark reads them; values of one field joined by commas."""
-    program = shutil.which("tshark")
-    if program is None:
-        pytest.skip("tshark is not installed")
-    command = [program, "-r", str(path), "-Y", layer, "-T", "fields", "-E", "separator=|", "-E", "occurrence=a"]
-    for field in ("frame.number", *fields):
-        command += ["-e", field]
-    result = subprocess.run(command, capture_output=True, text=True, check=True)
-    return [line.split("|") for line in result.stdout.splitlines()]
 
 
 def read_numbers(text: str) -> list[int]:
