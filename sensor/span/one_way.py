@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 MIN_ADVANCES = 3  # acknowledgements of new data: one would do, were captures not cut at their ends
 MIN_SEGMENTS = 4  # segments with new data; who never hears an acknowledgement repeats the first ones instead
+MIN_BRIEF, MIN_CONNECTIONS = 3, 3  # frames of a short connection, one of which acknowledges; such connections
 MIN_ANSWERS = 3
 PROFINET = 0x8892  # EtherType; an IO relation always has both directions (IEC 61158-6-10)
 MIN_CYCLES = 50  # of it: DCP, which shares the EtherType, asks a few times and gives up
@@ -42,6 +43,10 @@ def check(survey: Survey) -> Iterator[Fault]:
     proved = (c["transport"] == TCP) & (
         (sides["advances"][row, silent] >= MIN_ADVANCES) | (sides["segments"][row, talking] >= MIN_SEGMENTS)
     )
+    # Many short connections, each with little to go by: three that agree, and not one with both directions.
+    brief = alone & (c["transport"] == TCP) & (sides["acked"][row, silent] > 0) & (frames.sum(axis=1) >= MIN_BRIEF)
+    if brief.sum() >= MIN_CONNECTIONS and not np.any((frames > 0).all(axis=1) & (c["transport"] == TCP)):
+        proved |= brief
     ports = np.stack([c["a_port"], c["b_port"]], axis=1)
     answers = (c["transport"] == UDP) & np.isin(ports[row, talking], ANSWERING)
     answers &= ~np.isin(ports[row, silent], ANSWERING) & (ports[row, silent] >= FIRST_CLIENT_PORT)

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 PAUSE_NS = 5 * 10**9  # shorter ones are losses (gaps.py)
 REST_NS = 20 * 10**9  # when nothing moved meanwhile; polling has been seen to rest for 5 s while a master was busy
 MIN_FRAMES = 5  # of a connection that went on
+MIN_SEGMENTS = 8  # by which it went on: a frame or two are lost beside an ordinary rest, too
 NOTABLE = 5  # times its longest pause before
 REGULAR_FRAMES = 20  # of a conversation: fewer tell nothing about how it goes
 REGULAR_NS = 10 * 10**9  # and for so long
@@ -96,7 +97,8 @@ def resume(s, c, me, peer, packet, verdict, now):
         and c.last_ns - c.first_ns >= REGULAR_NS
         and length >= UNUSUAL * c.longest_ns
     )
-    if unseen and (c.frames < MIN_FRAMES or length < NOTABLE * c.longest_ns):
+    typical = (me.payload + peer.payload) // max(me.segments + peer.segments, 1)
+    if c.frames < MIN_FRAMES or length < NOTABLE * c.longest_ns or unseen < MIN_SEGMENTS * typical:
         unseen = 0  # a frame lost beside a rest that is not unusual: gaps.py tells of it
     if unseen == 0 and not regular:
         c.longest_ns = max(c.longest_ns, rest)

@@ -109,6 +109,16 @@ def test_one_conversation_of_several_that_lacks_a_direction_is_named() -> None:
     assert found["span.one-way"].evidence["both"] == 2
 
 
+def test_short_connections_that_all_lack_a_direction_are_one_way() -> None:
+    frames = []
+    for i in range(5):
+        talk = Talk(sport=41000 + i)
+        packets = [*talk.handshake(), talk.asks(read_coils(i)), talk.answers(coils(i)), talk.asks(b"")]
+        frames += [Seen(START + i * SECOND + k * 1_000_003, it, len(it)) for k, it in enumerate(packets)]
+    assert faults_of(frames) == {}
+    assert set(faults_of(without_sender(frames, 502))) == {"span.one-way"}
+
+
 def test_a_direction_that_disappears_halfway_is_told_apart_from_loss() -> None:
     half = len(GOOD) // 2
     found = faults_of([*GOOD[:half], *without_sender(GOOD[half:], 502)])
@@ -297,6 +307,11 @@ def test_a_pause_of_the_whole_plant_is_a_rest_or_a_leap_of_the_clock_by_its_leng
     assert set(faults_of(shifted(GOOD, 1500, 60 * SECOND))) == {"span.rest"}
     assert set(faults_of(shifted(GOOD, 1500, 3600 * SECOND))) == {"span.clock-forward"}
     assert set(faults_of(shifted(GOOD, 1500, 10 * 86400 * SECOND))) == {"span.clock-forward"}
+
+
+def test_a_frame_lost_beside_a_long_rest_is_a_loss_and_no_silence() -> None:
+    frames = [*GOOD[:9], *shifted(GOOD[10:], 0, 120 * SECOND)]
+    assert set(faults_of(frames[:60])) == {"span.loss"}
 
 
 def test_connections_that_end_before_a_pause_make_it_no_fault() -> None:
