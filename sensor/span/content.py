@@ -91,7 +91,7 @@ def seen(survey: Survey) -> dict[str, int]:
 def check(survey: Survey) -> Iterator[Fault]:
     """span.no-industrial: judged where stations talk, for a port that is no mirror is told of by reach.py."""
     counts = survey.counts
-    long_enough = counts.frames >= MIN_FRAMES or counts.latest_ns - counts.earliest_ns >= MIN_NS
+    long_enough = counts.frames >= MIN_FRAMES or int(counts.latest_ns) - int(counts.earliest_ns) >= MIN_NS
     if counts.unicast == 0 or not long_enough or seen(survey):
         return
     if counts.malformed + counts.fragments + counts.cut > counts.frames // 2:  # ports were not there to be read

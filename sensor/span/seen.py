@@ -24,7 +24,7 @@ def seen(survey: Survey) -> dict[str, Any]:
     figures: dict[str, Any] = {"frames": int(counts.frames), "bytes": int(counts.bytes)}
     if not counts.frames:
         return figures
-    span = int(counts.latest_ns - counts.earliest_ns)
+    span = int(counts.latest_ns) - int(counts.earliest_ns)
     c, frames = survey.conversations, survey.sides["frames"]
     talks = np.isin(c["transport"], (TCP, UDP)) & (c["group"] == 0)
     both = (frames > 0).all(axis=1)
