@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 from support.mirror import frames_of, without_sender
-from support.wires import ROOT, Wire, why_not
 
 from sensor.capture.write import small_pcap
+from tools.wires import ROOT, Wire, why_not
 
 GOOD = ROOT / "pcaps" / "modbus" / "benign_polling.pcap"
 REASON = why_not()
