@@ -2,7 +2,8 @@
 
 A PDU is the user data of one TSDU behind TPKT and COTP (cotp.py): session (ISO 8327), presentation (ISO 8823), when an
 association begins or ends ACSE (ISO 8650), then MMS. Stacks that leave out session and presentation are read too.
-mms_kernel.py holds the compiled reading, `explain` gives the full depth; mms_tables.py names the sources.
+mms_layers.py and mms_kernel.py hold the compiled reading, `explain` gives the full depth; mms_tables.py names the
+sources.
 
 Not decoded: alternate access to parts of a variable, type descriptions, the contents of domains and files, journals and
 event notifications beyond the names in them. Passwords of an association are seen, never kept.
@@ -20,7 +21,8 @@ from sensor.decode.pdu import PDU, Anomaly, Kind, clear
 from sensor.protocols import mms_tables as t
 from sensor.protocols.ber import Element, elements, find
 from sensor.protocols.mms_data import VISIBLE_STRING, text, texts
-from sensor.protocols.mms_kernel import inside, is_mms, presented, read
+from sensor.protocols.mms_kernel import is_mms, read
+from sensor.protocols.mms_layers import inside, presented
 from sensor.text import wire_text
 
 __all__ = ["explain", "is_mms", "read"]
