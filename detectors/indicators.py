@@ -111,6 +111,7 @@ class Indicators:
         self._techniques = {it.id: it.techniques for known in knowledge.operations() for it in known.operations}
         self._problems: dict[tuple[object, ...], Problem] = {}
         self._pending: Sequence[Mapping[str, Any]] | None = None
+        self._recycled = 0
         self.rejected: list[tuple[str, str]] = []
         self._load(items)
 
@@ -156,6 +157,9 @@ class Indicators:
     def _learn(self, scene: Scene) -> None:
         """Match conversations and requests that are new."""
         talks, table = scene.view.conversations, scene.view.behaviours.table
+        if scene.view.recycled != self._recycled:  # rows may stand for others now
+            self._recycled = scene.view.recycled
+            self._talks, self._talk_of = Fresh(), Labels()
         self._talk_of.grow(len(talks))
         for row in self._talks.rows(talks).tolist():
             talk = talks[row]

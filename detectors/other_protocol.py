@@ -34,7 +34,8 @@ class OtherProtocol:
         self._rules = knowledge.detector_rules()
         self._garbage = 0
         self._looked_ns = 0
-        self._counted: dict[int, int] = {}  # conversation -> runs of garbage already counted
+        self._counted: dict[int, int] = {}  # number of a conversation -> runs of garbage already counted
+        self._recycled = 0
         self._problems: dict[tuple[object, ...], Problem] = {}
 
     def observe(self, batch: EventBatch, scene: Scene) -> Iterable[Finding]:
@@ -51,6 +52,10 @@ class OtherProtocol:
         if garbage != self._garbage and (final or not 0 <= scene.now_ns - self._looked_ns < LOOK_NS):
             self._looked_ns = scene.now_ns
             talks = scene.view.conversations
+            if scene.view.recycled != self._recycled:
+                self._recycled = scene.view.recycled
+                alive = set(talks["number"].tolist())
+                self._counted = {number: runs for number, runs in self._counted.items() if number in alive}
             dirty = (talks["garbage"] > 0) | _broken(talks["promised"], talks["framing"])
             if not final:
                 dirty &= talks["first_ns"] < scene.now_ns - SETTLED_NS
@@ -65,17 +70,18 @@ class OtherProtocol:
 
     def _count(self, scene: Scene, row: int) -> None:
         talk = scene.view.conversations[row]
-        before = self._counted.get(row, 0)
+        number = int(talk.number)
+        before = self._counted.get(number, 0)
         if _broken(talk.promised, talk.framing):
             if not before:
-                self._counted[row] = 1
+                self._counted[number] = 1
                 self._add(scene, row, "port.other-protocol", family(int(talk.protocol)).name, 1, int(talk.first_frame))
             return
         # A capture that begins in the middle of a message makes one run of garbage in the first frame.
         runs = int(talk.garbage) - (1 if talk.messages and talk.garbage_frame == talk.first_frame else 0)
         if runs <= before:
             return
-        self._counted[row] = runs
+        self._counted[number] = runs
         if talk.messages:
             self._add(scene, row, "port.garbage", "", runs - before, int(talk.garbage_frame))
         elif talk.promised and not before:

@@ -175,6 +175,15 @@ class View:
             )
         return self._conversations[row]
 
+    def forget_conversations(self) -> None:
+        """Rows of the conversation table stand for others now: see sensor/decode/recycle.py."""
+        self._conversations.clear()
+
+    @property
+    def recycled(self) -> int:
+        """How often rows of the conversation table were freed, to be used again under another `number`."""
+        return int(self.state.used[0].recycled)
+
     @property
     def conversations(self) -> npt.NDArray[np.void]:
         """(n,) CONVERSATION rows: messages, garbage and losses of each (sensor/decode/state.py)."""

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sensor.capture.frames import FrameBatch
-from sensor.decode import exchange, kernel
+from sensor.decode import exchange, kernel, recycle
 from sensor.decode.messages import drain_address
 from sensor.decode.pdu import PDU
 from sensor.decode.read import READERS
@@ -19,6 +19,7 @@ from sensor.decode.state import (
     ANSWER_WITHIN_NS,
     ASSEMBLED,
     EVENT,
+    MAX_CONVERSATIONS,
     MESSAGE,
     MESSAGES,
     OCTET,
@@ -62,6 +63,7 @@ class Decoder:
         self._rooms: list[Room] = []
         self._messages = untouched(MESSAGES, MESSAGE)
         self._pdus = untouched(MESSAGES, PDU)
+        self._recycled_ns = -recycle.RETRY_NS
         self.view = View(self._state)
 
     def decode(self, batches: Iterable[FrameBatch]) -> Iterator[EventBatch]:
@@ -89,12 +91,21 @@ class Decoder:
     def _walk(self, batch: FrameBatch) -> Iterator[EventBatch]:
         row = 0
         while row >= 0:
+            self._recycle()
             events, out = self._room()
             row = kernel.walk(
                 batch.data, batch.ts_ns, batch.offset, batch.captured, batch.wire, batch.link, batch.first, row,
                 self._state, self._messages, out,
             )  # fmt: skip
             yield from self._given(events, batch.data, out)
+
+    def _recycle(self) -> None:
+        """Where the table of conversations fills up, let rows that nobody needs be used again."""
+        now_ns = int(self._used.last_ns)
+        if recycle.due(self._used, MAX_CONVERSATIONS) and not 0 <= now_ns - self._recycled_ns < recycle.RETRY_NS:
+            self._recycled_ns = now_ns
+            if recycle.recycle(self._state, now_ns):
+                self.view.forget_conversations()
 
     def _flush(self) -> Iterator[EventBatch]:
         conversation = 0

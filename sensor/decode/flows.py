@@ -7,6 +7,7 @@ from numba import njit
 
 from sensor.decode.link import ACK, SYN, TCP
 from sensor.decode.pdu import mix
+from sensor.decode.slots import new_side
 
 
 @njit(cache=True, nogil=True, boundscheck=True)
@@ -100,14 +101,22 @@ def conversation(s, packet, ts_ns, frame):
             ):
                 return row
         slot = (slot + 1) & mask
-    row = u.conversations
-    if row >= len(table):
-        s.counters[0].conversations_refused += 1
-        return np.int64(-1)
-    u.conversations = row + 1
+    if u.first_free:
+        row = u.first_free - 1
+        u.first_free = table[row].next_free
+        u.free_count -= 1
+        table[row] = s.blank[0]
+    else:
+        row = u.conversations
+        if row >= len(table):
+            s.counters[0].conversations_refused += 1
+            return np.int64(-1)
+        u.conversations = row + 1
     slots[slot] = row + 1
     table[row].hash = key
-    if 2 * u.conversations > mask:
+    table[row].number = u.begun
+    u.begun += 1
+    if 2 * u.conversations > mask:  # then no row is free
         u.conversation_mask = spread(slots, table, u.conversations, mask)
     swapped = packet.transport == TCP and packet.control & SYN and packet.control & ACK
     promised = s.ports[packet.dst_port]
@@ -140,9 +149,7 @@ def conversation(s, packet, ts_ns, frame):
         c.b_hi, c.b_lo, c.b_port, c.b_host = packet.dst_hi, packet.dst_lo, packet.dst_port, target
     c.server = 1 if to_server != swapped else 0
     for k in range(2 * row, 2 * row + 2):
-        s.sides[k].hold = -1
-        s.sides[k].park_head = -1
-        s.sides[k].assembly = -1
+        new_side(s.sides[k], np.int32(k))
     return np.int64(row)
 
 

@@ -12,7 +12,8 @@ from numba import njit
 from sensor.decode import flows, fragments, link, streams
 from sensor.decode.borrow import borrow
 from sensor.decode.messages import FOREIGN, IN_ASSEMBLED, IN_FRAMES, drain, publication
-from sensor.decode.state import DATAGRAM_BYTES, READINGS_OF_FRAME, ROOM_ASSEMBLED, ROOM_MESSAGES
+from sensor.decode.state import DATAGRAM_BYTES, READINGS_OF_FRAME
+from sensor.decode.stream_tables import ROOM_ASSEMBLED, ROOM_MESSAGES
 
 
 @njit(cache=True, nogil=True, boundscheck=True)
@@ -92,7 +93,7 @@ def walk(data, ts_ns, offset, captured, wire, linktype, first, begin, state, mes
             streams.segment(s, messages, out, row, forward, now, frame, buf, packet, inside)
         elif packet.end > packet.at:
             counters.segments += 1
-            side.split = 0
+            side.split = side.searching = 0  # a datagram begins with a message
             drain(s, messages, out, side, row, forward, now, frame, buf, packet.at, packet.end, inside)
     return np.int64(-1)
 

@@ -9,10 +9,12 @@ import numpy as np
 from numba import njit
 from numba.extending import overload
 
+from sensor.decode import slots
 from sensor.decode.apart import INTEGER, SMALL, address_of, caller, record_of, rows_of
 from sensor.decode.pdu import Anomaly, Protocol
 from sensor.decode.recognise import PROBE_BYTES, PROBES, Framing, foreign, recognise
-from sensor.decode.state import HOLD_BYTES, HOLDS, MESSAGE, OCTET, SIDE, STATE
+from sensor.decode.state import MESSAGE, OCTET, STATE
+from sensor.decode.stream_tables import HOLDS, SIDE
 from sensor.protocols import (
     bacnet_kernel,
     cotp,
@@ -40,67 +42,6 @@ IN_FRAMES, IN_ASSEMBLED = np.uint8(0), np.uint8(1)  # `inside`: which buffer a m
 AS_S7COMM, AS_S7COMM_PLUS = np.uint8(Protocol.S7COMM), np.uint8(Protocol.S7COMM_PLUS)
 AS_DNP3, AS_MMS, AS_GOOSE = np.uint8(Protocol.DNP3), np.uint8(Protocol.MMS), np.uint8(Protocol.GOOSE)
 NO_LINK = np.int64(-1)
-
-
-@njit(cache=True, nogil=True, boundscheck=True)
-def take_slot(s):
-    """A free hold slot, -1 when there is none."""
-    u = s.used[0]
-    if u.free_holds == 0:
-        return np.int32(-1)
-    u.free_holds -= 1
-    return s.hold_stack[u.free_holds]
-
-
-@njit(cache=True, nogil=True, boundscheck=True)
-def give_slot(s, slot):
-    """Put a hold slot back."""
-    u = s.used[0]
-    s.hold_stack[u.free_holds] = slot
-    u.free_holds += 1
-
-
-@njit(cache=True, nogil=True, boundscheck=True)
-def drop_assembly(s, side):
-    """Forget the fragments collected so far."""
-    if side.assembly >= 0:
-        give_slot(s, side.assembly)
-        side.assembly = -1
-    side.assembly_bytes = 0
-
-
-@njit(cache=True, nogil=True, boundscheck=True)
-def _collect(s, side, buf, at, end):
-    """Append a fragment to the direction's assembly; False when it cannot be kept."""
-    size = end - at
-    if side.assembly < 0:
-        side.assembly = take_slot(s)
-        side.assembly_bytes = 0
-        if side.assembly < 0:
-            s.counters[0].assemblies_refused += 1
-            return False
-    if side.assembly_bytes + size > HOLD_BYTES:
-        s.counters[0].assemblies_refused += 1
-        drop_assembly(s, side)
-        return False
-    kept = s.holds[side.assembly]
-    for k in range(size):
-        kept[side.assembly_bytes + k] = buf[at + k]
-    side.assembly_bytes += size
-    return True
-
-
-@njit(cache=True, nogil=True, boundscheck=True)
-def _assembled(s, side, out):
-    """Move the collected fragments to the batch's own buffer; returns (begin, end) there."""
-    begin = s.used[0].assembled
-    kept = s.holds[side.assembly]
-    for k in range(side.assembly_bytes):
-        out[begin + k] = kept[k]
-    end = begin + side.assembly_bytes
-    s.used[0].assembled = end
-    drop_assembly(s, side)
-    return begin, end
 
 
 @njit(cache=True, nogil=True, boundscheck=True)
@@ -139,10 +80,11 @@ def _cotp(s, messages, side, conversation, forward, ts_ns, frame, buf, at, end, 
     if code != cotp.DT or start >= end:
         return
     if not last or side.assembly >= 0:
-        if not _collect(s, side, buf, start, end) or not last:
+        slot = slots.collect(s, side, np.int32(side.assembly), NO_LINK, buf, start, end)
+        if slot < 0 or not last:
             return
         side.marks |= SPLIT
-        begin, stop = _assembled(s, side, out)
+        begin, stop = slots.assembled(s, side, slot, out)
         _tsdu(s, messages, side, conversation, forward, ts_ns, frame, out, begin, stop, IN_ASSEMBLED)
         return
     _tsdu(s, messages, side, conversation, forward, ts_ns, frame, buf, start, end, inside)
@@ -187,30 +129,36 @@ def _dnp3(s, messages, side, conversation, forward, ts_ns, frame, buf, at, end, 
     begin = u.assembled
     size, sound = dnp3_link.unpack(buf, at, end, out, begin)
     key = np.int64((dnp3_link.source(buf, at) << 16) | dnp3_link.destination(buf, at))
-    begun = side.assembly >= 0 and side.assembly_key == key
-    step = dnp3_link.step(octet, begun, side.assembly_next)
+    slot = slots.find_assembly(s, side, key)
+    expected = np.int64(s.holders[slot].expected) if slot >= 0 else np.int64(0)
+    step = dnp3_link.step(octet, slot >= 0, expected)
     if step != dnp3_link.APPEND:
-        if side.assembly >= 0 or step == dnp3_link.DISCARD:  # a fragment is lost: said of the one that follows
+        if slot >= 0 or step == dnp3_link.DISCARD:  # a fragment is lost: said of the one that follows
             s.counters[0].dnp3_discarded += 1
-            side.marks = SEQUENCE
-        drop_assembly(s, side)
+            side.marks |= SEQUENCE
+        if slot >= 0:
+            slots.drop_assembly(s, side, slot)
+            slot = slots.NONE
         if step == dnp3_link.DISCARD:
             return
     if not sound:
         s.counters[0].dnp3_crc += 1
-        side.marks |= CHECKSUM
     if step == dnp3_link.BEGIN and octet & dnp3_link.FIN:
         start, stop = begin, begin + size
         u.assembled = stop
+        if not sound:
+            side.marks |= CHECKSUM
     else:
-        if not _collect(s, side, out, begin, begin + size):
+        slot = slots.collect(s, side, slot, key, out, begin, begin + size)
+        if slot < 0:
             return
-        side.assembly_key = key
-        side.assembly_next = (octet + 1) & dnp3_link.SEQUENCE
+        s.holders[slot].expected = (octet + 1) & dnp3_link.SEQUENCE
+        if not sound:
+            s.holders[slot].marks |= CHECKSUM
         if not octet & dnp3_link.FIN:
             return
         side.marks |= SPLIT
-        start, stop = _assembled(s, side, out)
+        start, stop = slots.assembled(s, side, slot, out)
     if stop > start:
         _emit(s, messages, side, AS_DNP3, conversation, forward, ts_ns, frame, start, stop, IN_ASSEMBLED, key)
 
@@ -249,6 +197,17 @@ def _breaks_promise(s, c, buf, at, end):
 
 
 @njit(cache=True, nogil=True, boundscheck=True)
+def _search(framing, buf, at, end):
+    """(where a message begins beyond doubt after garbage, True), or (from where on more bytes are needed, False)."""
+    while at < end:
+        proof = modbus.proof(buf, at, end) if framing == MODBUS else cotp.proof(buf, at, end)
+        if proof >= 0:
+            return at, proof > 0
+        at += 1
+    return end, False
+
+
+@njit(cache=True, nogil=True, boundscheck=True)
 def _drain(s, messages, out, side, conversation, forward, ts_ns, frame, buf, at, end, inside):
     """Take whole messages off the head of buf[at:end].
 
@@ -257,6 +216,11 @@ def _drain(s, messages, out, side, conversation, forward, ts_ns, frame, buf, at,
     """
     c = s.conversations[conversation]
     while at < end:
+        if side.searching:
+            at, found = _search(c.framing, buf, at, end)
+            if not found:
+                return at
+            side.searching = 0
         if c.framing == MODBUS:
             if c.messages == 0 and modbus_rtu.instead_of_mbap(buf, at, end):
                 c.framing = MODBUS_RTU
@@ -264,6 +228,8 @@ def _drain(s, messages, out, side, conversation, forward, ts_ns, frame, buf, at,
             size = modbus.frame(buf, at, end)
         elif c.framing == TPKT:
             size = cotp.frame(buf, at, end)
+            if size > 0 and cotp.hides(buf, at, end):
+                size = -1
         elif c.framing == DNP3:
             size = dnp3_link.frame(buf, at, end)
         elif c.framing == MODBUS_RTU:
@@ -294,11 +260,15 @@ def _drain(s, messages, out, side, conversation, forward, ts_ns, frame, buf, at,
                 c.garbage_frame = frame
             c.garbage += 1
             side.gap = 1
-            drop_assembly(s, side)
-            if c.framing == DNP3:
+            if c.framing == DNP3:  # the receiver skips it, and the transport sequence says what is lost
                 at = dnp3_link.sync(buf, at + 1, end)
-            elif c.framing == MODBUS_RTU:
+                continue
+            slots.drop_assemblies(s, side)
+            if c.framing == MODBUS_RTU:
                 at = modbus_rtu.sync(buf, at + 1, end)
+            elif c.messages and (c.framing == MODBUS or c.framing == TPKT):
+                side.searching = 1
+                at += 1
             else:
                 return end  # a message of these begins a segment: the next one is tried afresh
             continue

@@ -13,6 +13,25 @@ import numpy as np
 import numpy.typing as npt
 
 from sensor.behaviours import BEHAVIOUR
+from sensor.decode.stream_tables import (
+    AGES,
+    HISTORIES,
+    HISTORY,
+    HISTORY_BYTES,
+    HOLD_BYTES,
+    HOLDER,
+    HOLDS,
+    PARK,
+    PARK_BYTES,
+    PARKS,
+    READING,
+    READING_BYTES,
+    READINGS,
+    ROOM_ASSEMBLED,
+    ROOM_MESSAGES,
+    ROOM_READING,
+    SIDE,
+)
 from sensor.events import DTYPES
 from sensor.records import record, untouched
 
@@ -20,11 +39,6 @@ from sensor.records import record, untouched
 MAX_CONVERSATIONS = 1 << 20  # industrial links have tens; a million is a flood, 250 MB
 MAX_HOSTS = 1 << 20
 MAX_BEHAVIOURS = 1 << 20  # real plants have hundreds; beyond this new ones share the last row
-HOLD_BYTES = 1 << 16  # the longest message: a TPKT of 65,535 bytes
-HOLDS = 2048  # directions that wait for the rest of a message at one time; 128 MB if all are full
-PARK_BYTES = 1 << 16  # the longest segment (IP total length)
-PARKS = 1024  # out-of-order segments kept at one time, over all streams
-PARKS_EACH = 32  # of one direction: more means that the gap will not be filled
 PENDING = 1 << 16  # requests that wait for their answer
 PENDING_WAYS = 16  # places of one set, before the oldest request is retired as unanswered
 ANSWER_WITHIN_NS = 30 * 10**9  # slow gateways need seconds; a later response belongs to another request
@@ -38,13 +52,6 @@ ENDS = 8  # lengths that contradicting last fragments may give one datagram
 READINGS_EACH = 8  # further readings that late fragments may give a datagram which was whole
 READINGS_OF_FRAME = 16  # readings that one frame may complete, tunnels in tunnels included
 FIRST_SLOTS = 1 << 10  # of a hash table: a small one stays in the cache
-GAP_PATIENCE = 6  # frames of a conversation that may follow before a gap which the receiver acknowledged is given up
-RESYNC_DISTANCE = 1 << 24  # a sequence number this far off is another connection, not a gap
-
-# Room that must be free before a frame is begun, so that nothing is refused in the middle of one: the frame itself and
-# every parked segment of its direction may complete messages, the shortest of which has 8 bytes.
-ROOM_MESSAGES = (PARKS_EACH + 2) * PARK_BYTES // 8
-ROOM_ASSEMBLED = (PARKS_EACH + 2) * (PARK_BYTES + HOLD_BYTES)
 MESSAGES = ROOM_MESSAGES + (1 << 13)  # rows of one EventBatch at most; a usual one has 1 << 13 and stays in the cache
 ASSEMBLED = ROOM_ASSEMBLED + (1 << 23)
 
@@ -73,33 +80,15 @@ CONVERSATION = record(
         ("garbage", "i8"),  # runs of bytes that cannot be the protocol
         ("garbage_frame", "i8"),  # the first frame that held such a run
         ("lost", "i8"),  # bytes missing from the streams
+        ("overlaps", "i8"),  # segments that contradict what was sent before at the same place
         ("hash", "u8"),
         ("segment", "i4"),  # network identifier of the tunnel that carries it, -1 when there is none
         ("tunnel", "u1"),  # packet.Tunnel of its first packet
+        ("number", "i8"),  # counts conversations over the whole run, where rows are used again: see recycle.py
+        ("free", "u1"), ("wanted", "u1"),
+        ("next_free", "i4"),  # row + 1 of a free row
     ]
 )  # fmt: skip
-
-SIDE = record(  # one direction of a TCP conversation
-    [
-        ("seen", "u1"),
-        ("gap", "u1"),  # bytes were lost: the next PDU is marked
-        ("split", "u1"),  # the message being read began in an earlier segment
-        ("parked", "u1"),  # segments in the list
-        ("marks", "u4"),  # anomalies of fragments, for the PDU that comes of them
-        ("next_seq", "i8"),
-        ("hold", "i4"),  # slot with the beginning of an incomplete message, -1 when there is none
-        ("hold_bytes", "i4"),
-        ("hold_frame", "i8"),
-        ("park_head", "i4"),  # parked segments by ascending sequence number, -1 at the end
-        ("patience", "i4"),  # frames of the conversation since the gap opened
-        ("assembly", "i4"),  # slot with the first fragments of a message (COTP, DNP3 transport), -1
-        ("assembly_bytes", "i4"),
-        ("assembly_next", "i4"),  # DNP3: transport sequence expected
-        ("assembly_key", "i8"),  # DNP3: link source << 16 | link destination
-    ]
-)
-
-PARK = record([("next", "i4"), ("bytes", "i4"), ("missing", "i4"), ("seq", "i8"), ("frame", "i8"), ("ts_ns", "i8")])
 
 WAITING = record(  # one request that waits for its answer
     [
@@ -211,12 +200,15 @@ COUNTERS = record(
             "out_of_order",
             "gaps",
             "gap_bytes",
-            "parks_refused",  # out-of-order segments dropped: PARKS or PARKS_EACH reached
-            "holds_refused",  # message beginnings dropped: HOLDS reached
+            "overlaps",  # segments that contradict what was sent before at the same place
+            "overlaps_unchecked",  # segments sent again whose first copy is no longer known (HISTORIES, HISTORY_BYTES)
+            "second_readings_refused",  # broken off: READINGS or READING_BYTES reached
+            "parks_refused",  # gaps given up early, or out-of-order segments dropped: PARKS, RIVALS_EACH reached
+            "holds_refused",  # message beginnings dropped: HOLDS or HOLD_BYTES reached
             "messages",
             "garbage",
             "promises_broken",  # conversations that speak another protocol than their port promised
-            "assemblies_refused",
+            "assemblies_refused",  # fragments dropped: HOLDS, HOLD_BYTES or ASSEMBLIES_EACH reached
             "conversations_refused",
             "behaviours_refused",
             "waiting_retired",  # requests given up although they were young, for want of a place
@@ -243,6 +235,11 @@ USED = record(
         ("datagrams", "i8"),  # over the whole run
         ("ready", "i8"),  # rows of the table of that name
         ("readings_left", "i8"),  # that the frame may still complete
+        ("begun", "i8"),  # conversations over the whole run
+        ("first_free", "i8"),  # row + 1 of a conversation that may be used again, 0 when there is none
+        ("free_count", "i8"),
+        ("recycled", "i8"),  # how often rows were freed
+        ("next_reading", "i8"),  # slot to be given next
         ("last_ns", "i8"),
         ("behaviour_mask", "i8"),  # length of the part of the hash table in use, less 1: it grows with what it holds
         ("conversation_mask", "i8"),
@@ -264,14 +261,18 @@ STATE = record(
         ("host_slots", "i4", (2 * MAX_HOSTS,)),  # hash table: row + 1, 0 free
         ("conversations", CONVERSATION, (MAX_CONVERSATIONS,)),
         ("conversation_slots", "i4", (2 * MAX_CONVERSATIONS,)),
+        ("blank", CONVERSATION, (1,)),  # stays as it is
         (
             "sides",
             SIDE,
-            (2 * MAX_CONVERSATIONS,),
-        ),  # 2 * c is what endpoint a of conversation c sends, 2 * c + 1 what b does
+            (2 * MAX_CONVERSATIONS + 1,),
+        ),  # 2 * c is what endpoint a of conversation c sends, 2 * c + 1 what b does; the last is scratch
         ("holds", "u1", (HOLDS, HOLD_BYTES)),
+        ("holders", HOLDER, (HOLDS,)),
+        ("hold_ages", AGES, (1,)),
         ("hold_stack", "i4", (HOLDS,)),  # free slots
         ("parks", PARK, (PARKS,)),
+        ("park_ages", AGES, (1,)),
         ("park_bytes", "u1", (PARKS, PARK_BYTES)),
         ("park_stack", "i4", (PARKS,)),
         ("datagrams", DATAGRAM, (DATAGRAMS,)),
@@ -279,6 +280,14 @@ STATE = record(
         ("last_bytes_of", "u1", (DATAGRAMS, DATAGRAM_BYTES + 1)),
         ("have", "u1", (DATAGRAMS, DATAGRAM_BYTES + 1)),  # generation of the latest byte, 0 where none came
         ("ready", READY, (READINGS_OF_FRAME,)),
+        ("histories", HISTORY, (HISTORIES,)),
+        ("history_bytes", "u1", (HISTORIES, HISTORY_BYTES)),
+        ("readings", READING, (READINGS,)),
+        ("first_bytes", "u1", (READINGS, READING_BYTES)),
+        ("second_bytes", "u1", (READINGS, READING_BYTES)),
+        ("reading_hashes", "u8", (ROOM_READING,)),  # scratch, as are the next two
+        ("reading_counters", COUNTERS, (1,)),
+        ("reading_talk", CONVERSATION, (1,)),
         ("waiting", WAITING, (PENDING,)),
         ("waiting_tags", "u4", (PENDING,)),  # part of each one's hash, 0 where nothing waits
         ("behaviours", BEHAVIOUR, (MAX_BEHAVIOURS,)),
@@ -296,6 +305,9 @@ def new_state(ports: Mapping[int, int], seed: int) -> npt.NDArray[np.void]:
     s.used[0].behaviour_mask = s.used[0].conversation_mask = FIRST_SLOTS - 1
     s.used[0].keys[:] = np.random.default_rng(seed).integers(0, 2**64, 12, np.uint64) | np.uint64(1)
     s.used[0].free_holds, s.used[0].free_parks = HOLDS, PARKS
+    for ages in (s.hold_ages[0], s.park_ages[0]):
+        ages.oldest = ages.newest = -1
+    s.readings["owner"] = -1
     s.hold_stack[:] = np.arange(HOLDS - 1, -1, -1)
     s.park_stack[:] = np.arange(PARKS - 1, -1, -1)
     for port, framing in ports.items():

@@ -1,9 +1,10 @@
-"""TCP streams as an adversary may have written them: in order, split, repeated, out of order, with gaps.
+"""TCP streams as an adversary may have written them: in order, split, repeated, out of order, overlapping, with gaps.
 
-In-order data is read where the frame lies. The beginning of an incomplete message is held; a segment that comes too
-early is parked; a gap that the receiver has acknowledged, or that stays open too long, is given up and marked on the
-next PDU. Nothing is dropped on a bad checksum; RST and FIN do not end a stream, for they are easily forged: a new SYN
-begins one.
+In-order data is read where the frame lies. The beginning of an incomplete message is held (slots.py); a segment that
+comes too early is parked (parks.py); a gap that the receiver has acknowledged, or that stays open too long, is given up
+and marked on the next PDU. What is sent again is compared with what came first (history.py), and read as well where it
+differs (readings.py). Nothing is dropped on a bad checksum. RST and FIN do not end a stream, and a SYN does not end the
+one it falls into, for they are easily forged: the stream goes on wherever data follows.
 """
 
 from __future__ import annotations
@@ -11,42 +12,27 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
+from sensor.decode import history, parks, readings
 from sensor.decode.link import ACK, SYN
-from sensor.decode.messages import IN_ASSEMBLED, drain, drop_assembly, give_slot, take_slot
-from sensor.decode.state import GAP_PATIENCE, HOLD_BYTES, PARK_BYTES, PARKS_EACH, RESYNC_DISTANCE
+from sensor.decode.messages import IN_ASSEMBLED, drain
+from sensor.decode.octets import copy
+from sensor.decode.parks import WRAP, distance
+from sensor.decode.readings import GAP
+from sensor.decode.slots import LIMIT, drop_aside, drop_assemblies, drop_hold, hold, turn_aside
+from sensor.decode.stream_tables import (
+    FRESH,
+    FRESH_WINDOW,
+    GAP_PATIENCE,
+    GIVEN_UP,
+    NOWHERE,
+    PARKED_BYTES,
+    PARKS_EACH,
+    PLACE,
+    RESYNC_BEHIND,
+    RESYNC_DISTANCE,
+)
 
-WRAP = 1 << 32
-
-
-@njit(cache=True, nogil=True, boundscheck=True)
-def distance(seq, reference):
-    """How far `seq` lies after `reference` in sequence space, -2^31 to 2^31 - 1 (RFC 9293, 3.4)."""
-    return ((seq - reference + (WRAP >> 1)) & (WRAP - 1)) - (WRAP >> 1)
-
-
-@njit(cache=True, nogil=True, boundscheck=True)
-def _forget(s, side):
-    """Drop what a direction holds, parks and assembles."""
-    if side.hold >= 0:
-        give_slot(s, side.hold)
-        side.hold = -1
-    side.hold_bytes = 0
-    drop_assembly(s, side)
-    while side.park_head >= 0:
-        _unpark(s, side)
-    side.split = 0
-    side.gap = 0
-
-
-@njit(cache=True, nogil=True, boundscheck=True)
-def _unpark(s, side):
-    """Free the first parked segment."""
-    slot = side.park_head
-    side.park_head = s.parks[slot].next
-    side.parked -= 1
-    u = s.used[0]
-    s.park_stack[u.free_parks] = slot
-    u.free_parks += 1
+NOTHING = np.int64(0)
 
 
 @njit(cache=True, nogil=True, boundscheck=True)
@@ -55,205 +41,245 @@ def _contiguous(s, messages, out, side, conversation, forward, ts_ns, frame, buf
 
     inside: see `drain`.
     """
-    origin = frame
+    side.next_seq = (side.next_seq + end - at) & (WRAP - 1)
+    history.remember(s, side, buf, at, end, side.hold < 0 and side.assembly < 0)
     if side.hold >= 0:
         # The held beginning and these bytes are joined in the batch's buffer, where the PDUs stay readable.
-        begin = s.used[0].assembled
-        kept = s.holds[side.hold]
-        for k in range(side.hold_bytes):
-            out[begin + k] = kept[k]
-        middle = begin + side.hold_bytes
-        for k in range(end - at):
-            out[middle + k] = buf[at + k]
-        stop = middle + end - at
+        begin, held = s.used[0].assembled, np.int64(side.hold_bytes)
+        copy(s.holds[side.hold], NOTHING, out, begin, held)
+        copy(buf, at, out, begin + held, end - at)
+        stop = begin + held + end - at
         s.used[0].assembled = stop
         origin = max(frame, side.hold_frame)
-        give_slot(s, side.hold)
-        side.hold = -1
-        side.hold_bytes = 0
+        drop_hold(s, side)
         side.split = 1
         rest = drain(s, messages, out, side, conversation, forward, ts_ns, origin, out, begin, stop, IN_ASSEMBLED)
-        if not missing:
-            _hold(s, side, origin, out, rest, stop)
+        if rest < stop and not missing:
+            hold(s, side, origin, out, rest, stop)
     else:
         side.split = 0
         rest = drain(s, messages, out, side, conversation, forward, ts_ns, frame, buf, at, end, inside)
-        if not missing:
-            _hold(s, side, frame, buf, rest, end)
+        if rest < end and not missing:
+            hold(s, side, frame, buf, rest, end)
+    if side.reading >= 0:
+        readings.follow(s, messages, out, side, conversation, forward, ts_ns, frame, buf, at, end)
     if missing:
-        side.next_seq = (side.next_seq + missing) & (WRAP - 1)
         _lose(s, side, conversation, missing)
 
 
 @njit(cache=True, nogil=True, boundscheck=True)
-def _hold(s, side, frame, buf, at, end):
-    """Keep the beginning of an incomplete message."""
-    size = end - at
-    if size == 0:
-        return
-    slot = take_slot(s) if size <= HOLD_BYTES else np.int32(-1)
-    if slot < 0:
-        s.counters[0].holds_refused += 1
-        side.gap = 1
-        return
-    kept = s.holds[slot]
-    for k in range(size):
-        kept[k] = buf[at + k]
-    side.hold = slot
-    side.hold_bytes = size
-    side.hold_frame = frame
-
-
-@njit(cache=True, nogil=True, boundscheck=True)
 def _lose(s, side, conversation, size):
-    """Account for bytes that will not come."""
+    """Go on behind `size` bytes that will not come."""
     s.counters[0].gaps += 1
     s.counters[0].gap_bytes += size
     s.conversations[conversation].lost += size
     side.gap = 1
-    if side.hold >= 0:
-        give_slot(s, side.hold)
-        side.hold = -1
-        side.hold_bytes = 0
-    drop_assembly(s, side)
+    side.hole = side.next_seq
+    side.hole_bytes = size
+    _break(s, side)
+    side.next_seq = (side.next_seq + size) & (WRAP - 1)
 
 
 @njit(cache=True, nogil=True, boundscheck=True)
-def _park(s, side, seq, ts_ns, frame, buf, at, end, missing):
-    """Keep a segment that came before its predecessor, in order of sequence number."""
-    before = np.int32(-1)
-    after = side.park_head
-    while after >= 0 and distance(s.parks[after].seq, seq) <= 0:
-        if s.parks[after].seq == seq and s.parks[after].bytes >= end - at:
-            s.counters[0].retransmitted += 1
-            return
-        before = after
-        after = s.parks[after].next
-    u = s.used[0]
-    if u.free_parks == 0 or end - at > PARK_BYTES:
-        s.counters[0].parks_refused += 1
-        return
-    u.free_parks -= 1
-    slot = s.park_stack[u.free_parks]
-    p = s.parks[slot]
-    p.seq = seq
-    p.bytes = end - at
-    p.missing = missing
-    p.frame = frame
-    p.ts_ns = ts_ns
-    kept = s.park_bytes[slot]
-    for k in range(end - at):
-        kept[k] = buf[at + k]
-    p.next = after
-    if before < 0:
-        side.park_head = slot
-    else:
-        s.parks[before].next = slot
-    if side.parked == 0:
-        side.patience = 0
-    side.parked += 1
+def _break(s, side):
+    """What comes does not follow what was read."""
+    drop_hold(s, side)
+    drop_assemblies(s, side)
+    readings.close(s, side)
+    history.forget(s, side)
+
+
+@njit(cache=True, nogil=True, boundscheck=True)
+def forget(s, side):
+    """Drop everything that a direction keeps."""
+    _break(s, side)
+    parks.clear(s, side)
+    drop_aside(s, side)
 
 
 @njit(cache=True, nogil=True, boundscheck=True)
 def _release(s, messages, out, side, conversation, forward):
-    """Read parked segments as long as they follow."""
+    """Read parked segments as long as they follow, and then those that contradict them."""
     while side.park_head >= 0:
         slot = side.park_head
         p = s.parks[slot]
         skip = -distance(p.seq, side.next_seq)
         if skip < 0:
             return
-        if skip < p.bytes:
-            side.next_seq = (side.next_seq + p.bytes - skip) & (WRAP - 1)
-            kept = s.park_bytes[slot]
+        missing = np.int64(p.missing)
+        if missing and p.next >= 0:  # what the capture lacks may have been sent again
+            missing = min(missing, distance(s.parks[p.next].seq, p.seq) - p.bytes)
+        ts_ns, frame, size = p.ts_ns, p.frame, p.bytes - skip
+        if size > 0:
             # Parked bytes are reused, so they are read from the batch's own buffer.
             begin = s.used[0].assembled
-            for k in range(p.bytes - skip):
-                out[begin + k] = kept[skip + k]
-            s.used[0].assembled = begin + p.bytes - skip
-            stop = begin + p.bytes - skip
+            copy(s.park_bytes[slot], skip, out, begin, size)
+            s.used[0].assembled = begin + size
+        parks.unpark(s, side)
+        if size > 0:
             _contiguous(
-                s,
-                messages,
-                out,
-                side,
-                conversation,
-                forward,
-                p.ts_ns,
-                p.frame,
-                out,
-                begin,
-                stop,
-                IN_ASSEMBLED,
-                np.int64(p.missing),
-            )
-        elif p.missing and skip < p.bytes + p.missing:
-            side.next_seq = (p.seq + p.bytes + p.missing) & (WRAP - 1)
-            _lose(s, side, conversation, np.int64(p.bytes + p.missing - skip))
-        _unpark(s, side)
+                s, messages, out, side, conversation, forward, ts_ns, frame, out, begin, begin + size, IN_ASSEMBLED,
+                missing,
+            )  # fmt: skip
+        elif missing + size > 0:
+            _lose(s, side, conversation, missing + size)
+        _contest(s, messages, out, side, conversation, forward)
+
+
+@njit(cache=True, nogil=True, boundscheck=True)
+def _contest(s, messages, out, side, conversation, forward):
+    """Read parked segments that contradict what has been read by now."""
+    while side.rival_head >= 0:
+        before, slot = parks.ripe_rival(s, side)
+        if slot < 0:
+            return
+        p = s.parks[slot]
+        readings.contradict(
+            s, messages, out, side, conversation, forward, p.ts_ns, p.frame, s.park_bytes[slot], NOTHING, p.seq,
+            np.int64(p.bytes),
+        )  # fmt: skip
+        parks.unrival(s, side, before, slot)
 
 
 @njit(cache=True, nogil=True, boundscheck=True)
 def _give_up(s, messages, out, side, conversation, forward):
     """The bytes before the first parked segment will not come: go on after them."""
-    p = s.parks[side.park_head]
-    missing = distance(p.seq, side.next_seq)
+    missing = distance(s.parks[side.park_head].seq, side.next_seq)
     if missing > 0:
         _lose(s, side, conversation, missing)
-        side.next_seq = p.seq
     _release(s, messages, out, side, conversation, forward)
 
 
 @njit(cache=True, nogil=True, boundscheck=True)
+def _make_room(s, messages, out):
+    """Where places for parked segments run out, give up the oldest gaps: who never closes one cannot starve others."""
+    for _ in range(GIVEN_UP):
+        if s.used[0].free_parks >= 2 * PARKS_EACH or s.park_ages[0].oldest < 0:
+            return
+        row = s.parks[s.park_ages[0].oldest].owner
+        side = s.sides[row]
+        s.counters[0].parks_refused += 1
+        side.marks |= LIMIT
+        if side.park_head >= 0:
+            _give_up(s, messages, out, side, np.int64(row >> 1), np.int64(1 - (row & 1)))
+
+
+@njit(cache=True, nogil=True, boundscheck=True)
+def _turn(s, messages, out, side, conversation, forward, seq):
+    """Go on at `seq`, and keep the place where the stream was: it may go on there."""
+    while side.park_head >= 0:
+        _give_up(s, messages, out, side, conversation, forward)
+    readings.close(s, side)
+    history.forget(s, side)
+    if side.aside == NOWHERE or seq != side.aside_seq:
+        drop_aside(s, side)
+    turn_aside(s, side)
+    side.aside = PLACE
+    side.aside_seq = side.next_seq
+    side.next_seq = seq
+
+
+@njit(cache=True, nogil=True, boundscheck=True)
+def _synchronise(s, side, seq):
+    """A SYN: data may follow at `seq`."""
+    if not side.seen:
+        side.seen = 1
+        side.next_seq = seq
+    elif side.next_seq != seq and not (side.aside and side.aside_seq == seq):
+        drop_aside(s, side)
+        side.aside = FRESH
+        side.aside_seq = seq
+
+
+@njit(cache=True, nogil=True, boundscheck=True)
+def _find_place(s, messages, out, side, conversation, forward, seq):
+    """Where data at `seq` neither follows nor is near, the stream may have been begun anew, or forged for a while."""
+    ahead = distance(seq, side.next_seq)
+    if side.aside != NOWHERE:
+        fresh = distance(seq, side.aside_seq)
+        if fresh == 0 or (side.aside == FRESH and 0 < fresh < FRESH_WINDOW and fresh < abs(ahead)):
+            _turn(s, messages, out, side, conversation, forward, np.int64(side.aside_seq))
+            return
+    if ahead > RESYNC_DISTANCE or ahead < -RESYNC_BEHIND:
+        _turn(s, messages, out, side, conversation, forward, seq)
+        side.gap = 1
+
+
+@njit(cache=True, nogil=True, boundscheck=True)
+def _again(s, messages, out, side, conversation, forward, ts_ns, frame, seq, buf, at, size):
+    """Look at `size` bytes that were sent before."""
+    found = history.compare(s, side, seq, buf, at, size)
+    if found == history.DIFFERENT:
+        readings.contradict(s, messages, out, side, conversation, forward, ts_ns, frame, buf, at, seq, size)
+    elif found == history.UNKNOWN:
+        into = distance(seq, side.hole)
+        if into >= 0 and into + size <= side.hole_bytes:
+            side.hole_bytes -= into + size
+            side.hole = (seq + size) & (WRAP - 1)
+            readings.alone(s, messages, out, side, conversation, forward, ts_ns, frame, buf, at, size, GAP)
+        else:
+            s.counters[0].overlaps_unchecked += 1
+            side.marks |= LIMIT
+
+
+@njit(cache=True, nogil=True, boundscheck=True)
+def _insert(s, messages, out, side, conversation, forward, ts_ns, frame, seq, buf, at, end, missing):
+    """Park what is new of a segment; one that contradicts what came before it is read after that."""
+    new = np.int64(max(-distance(seq, side.next_seq), 0))
+    contradicts = new > 0 and history.compare(s, side, seq, buf, at, new) == history.DIFFERENT
+    if parks.park(s, side, (seq + new) & (WRAP - 1), ts_ns, frame, buf, at + new, end, missing):
+        contradicts = True
+    if contradicts:
+        parks.park_rival(s, side, seq, ts_ns, frame, buf, at, end)
+
+
+@njit(cache=True, nogil=True, boundscheck=True)
 def segment(s, messages, out, conversation, forward, ts_ns, frame, buf, packet, inside):
-    """Take one TCP segment of a watched conversation; inside: see `drain`."""
+    """Take one TCP segment of a conversation; inside: see `drain`."""
     side = s.sides[2 * conversation + (0 if forward else 1)]
     other = s.sides[2 * conversation + (1 if forward else 0)]
-    seq = packet.seq
-    size = packet.end - packet.at
+    seq, at, end, missing = packet.seq, packet.at, packet.end, packet.missing
     if packet.control & SYN:
         seq = (seq + 1) & (WRAP - 1)
-        if not side.seen or side.next_seq != seq:  # a repeated SYN changes nothing
-            _forget(s, side)
-            side.seen = 1
-            side.next_seq = seq
-    if packet.control & ACK and other.parked and distance(packet.ack, s.parks[other.park_head].seq) > 0:
+        _synchronise(s, side, seq)
+    if packet.control & ACK and other.park_head >= 0 and distance(packet.ack, s.parks[other.park_head].seq) > 0:
         # The receiver has what the capture lacks. A few more frames of patience, for captures are reordered too.
         other.patience += 1
         if other.patience > GAP_PATIENCE:
             _give_up(s, messages, out, other, conversation, 1 - forward)
-    if size + packet.missing == 0:
+    if end - at + missing == 0:
         return
     s.counters[0].segments += 1
     if not side.seen:
         side.seen = 1
         side.next_seq = seq
+        side.hole = (seq - RESYNC_BEHIND) & (WRAP - 1)  # whatever came before the capture
+        side.hole_bytes = RESYNC_BEHIND
+    if seq != side.next_seq:
+        _find_place(s, messages, out, side, conversation, forward, seq)
+        if s.used[0].free_parks < 2 * PARKS_EACH:
+            _make_room(s, messages, out)
     ahead = distance(seq, side.next_seq)
-    at = packet.at
-    if ahead > RESYNC_DISTANCE or ahead < -RESYNC_DISTANCE:
-        _forget(s, side)  # another connection between the same ends, whose SYN was not seen
-        side.gap = 1
-        side.next_seq = seq
-        ahead = 0
-    if ahead > 0:
-        s.counters[0].out_of_order += 1
-        _park(s, side, seq, ts_ns, frame, buf, at, packet.end, packet.missing)
-        if side.parked >= PARKS_EACH:
+    if ahead > 0 or (side.parked and parks.overlaps_parked(s, side, seq, end - at)):
+        if ahead > 0:
+            s.counters[0].out_of_order += 1
+        _insert(s, messages, out, side, conversation, forward, ts_ns, frame, seq, buf, at, end, missing)
+        _release(s, messages, out, side, conversation, forward)
+        while side.parked >= PARKS_EACH or side.parked_bytes >= PARKED_BYTES:
             _give_up(s, messages, out, side, conversation, forward)
         return
     if ahead < 0:
         s.counters[0].retransmitted += 1
-        if -ahead >= size:
-            if -ahead < size + packet.missing:
-                rest = size + packet.missing + ahead
-                side.next_seq = (side.next_seq + rest) & (WRAP - 1)
-                _lose(s, side, conversation, rest)
+        size = end - at
+        old = min(-ahead, size)
+        if size + missing > 1 or ahead < -1:  # else a keep-alive: an octet of no meaning (RFC 9293, 3.8.4)
+            _again(s, messages, out, side, conversation, forward, ts_ns, frame, seq, buf, at, old)
+        if old == size:
+            if size + missing + ahead > 0:
+                _lose(s, side, conversation, size + missing + ahead)
             return
-        at -= ahead
-    side.next_seq = (side.next_seq + packet.end - at) & (WRAP - 1)
-    _contiguous(
-        s, messages, out, side, conversation, forward, ts_ns, frame, buf, at, packet.end, inside, packet.missing
-    )
+        at += old
+    _contiguous(s, messages, out, side, conversation, forward, ts_ns, frame, buf, at, end, inside, missing)
     if side.parked:
         _release(s, messages, out, side, conversation, forward)
 

@@ -119,6 +119,45 @@ def probe(buf, at, end):
 
 
 @njit(cache=True, nogil=True, boundscheck=True)
+def proof(buf, at, end):
+    """1: a TPKT begins at `at` beyond doubt, as is asked after garbage; 0: more bytes are needed; -1: none does.
+
+    A DT TPDU with the header of class 0, or a CR or CC that fills its TPKT.
+    """
+    have = end - at
+    if buf[at] != VERSION or (have > 1 and buf[at + 1] != 0):
+        return -1
+    if have < SMALLEST:
+        return 0
+    length, indicator, code = u16be(buf, at + 2), np.int64(buf[at + 4]), np.int64(buf[at + 5])
+    if length < SMALLEST:
+        return -1
+    if code == DT:
+        return 1 if indicator == 2 and buf[at + 6] & 0x7F == 0 else -1
+    return 1 if code in (CR, CC) and indicator + 5 == length else -1
+
+
+@njit(cache=True, nogil=True, boundscheck=True)
+def hides(buf, at, end):
+    """Whether the TPKT at `at` is none that a station of class 0 would take, and one begins beyond doubt behind it.
+
+    Garbage may look like a header; it must not swallow what follows.
+    """
+    if end - at < SMALLEST:
+        return False
+    indicator, code = np.int64(buf[at + 4]), np.int64(buf[at + 5])
+    if code & 0xF0 == DT:
+        doubtful = code != DT or indicator != 2 or buf[at + 6] & 0x7F != 0
+    else:
+        doubtful = indicator + 5 != u16be(buf, at + 2)
+    if doubtful:
+        for i in range(at + 1, min(end, at + u16be(buf, at + 2))):
+            if proof(buf, i, end) > 0:
+                return True
+    return False
+
+
+@njit(cache=True, nogil=True, boundscheck=True)
 def data(buf, at, end):
     """(TPDU code, where its user data starts, 1 if it ends the TSDU) of the whole TPKT in buf[at:end].
 

@@ -27,6 +27,9 @@ BROADCAST = 0
 BROADCASTS = np.zeros(128, dtype=np.bool_)  # functions that make sense without an answer
 BROADCASTS[[5, 6, 15, 16, 21, 22]] = True
 
+_KNOWN = np.zeros(128, dtype=np.bool_)
+_KNOWN[list(t.FUNCTIONS)] = True
+
 REQUEST, LENGTH, UMAS = int(Kind.REQUEST), int(Anomaly.LENGTH), t.UMAS
 
 
@@ -69,6 +72,18 @@ def probe(buf, at, end):
         return False
     body = at + HEADER_BYTES
     return bool(request_allowed(buf, body, stop) or response_allowed(buf, body, stop))
+
+
+@njit(cache=True, nogil=True, boundscheck=True)
+def proof(buf, at, end):
+    """1: an ADU begins at `at` beyond doubt, as is asked after garbage; 0: more bytes are needed; -1: none does.
+
+    Its function is known, or nothing follows it.
+    """
+    size = frame(buf, at, end)
+    if size < 0 or end - at <= HEADER_BYTES:
+        return min(size, 0)
+    return 1 if _KNOWN[buf[at + HEADER_BYTES] & 0x7F] or size == end - at else -1
 
 
 @njit(cache=True, nogil=True, boundscheck=True)

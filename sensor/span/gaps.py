@@ -14,7 +14,7 @@ import numpy as np
 from numba import njit
 
 from sensor.decode.link import ACK, SYN
-from sensor.decode.state import RESYNC_DISTANCE
+from sensor.decode.stream_tables import RESYNC_DISTANCE
 from sensor.span.fault import Fault, numbers, percent
 from sensor.span.tables import HELD
 

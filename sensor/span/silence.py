@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from numba import njit
 
 from sensor.decode.link import ACK, OK, SYN, TCP
-from sensor.decode.state import RESYNC_DISTANCE
+from sensor.decode.stream_tables import RESYNC_DISTANCE
 from sensor.span.fault import Fault, numbers, seconds
 from sensor.span.gaps import RST, distance
 from sensor.span.tables import RECENT_PAUSES, SILENCES

@@ -10,7 +10,7 @@ from support.wire import Talk, frames
 
 from sensor.decode.decoder import Decoder
 from sensor.decode.pdu import Anomaly
-from sensor.decode.state import HOLD_BYTES
+from sensor.decode.stream_tables import HOLD_BYTES
 
 STOP = job("29 0000000000 09 50 5f50524f4752414d")  # PLC stop, "P_PROGRAM"
 

@@ -12,7 +12,7 @@ from support.wire import ACK, SYN, Talk, coils, frames, read_coils, refusal, tcp
 
 from sensor.decode.decoder import Decoder
 from sensor.decode.pdu import Anomaly, Kind, Outcome
-from sensor.decode.state import PARKS_EACH
+from sensor.decode.stream_tables import PARKS_EACH
 from sensor.events import EventBatch
 
 

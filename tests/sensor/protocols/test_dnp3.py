@@ -10,9 +10,9 @@ from types import ModuleType
 import numba
 import numpy as np
 import pytest
-from dnp3_wire import hexed, octets
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from support.dnp3_wire import hexed, octets
 
 from sensor.decode.pdu import ABSENT, NO_VALUE, PDU, Anomaly, Kind, clear
 from sensor.operations import Verb

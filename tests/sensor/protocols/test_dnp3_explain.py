@@ -6,9 +6,9 @@ import json
 import math
 
 import pytest
-from dnp3_wire import hexed
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from support.dnp3_wire import hexed
 
 from sensor.decode.pdu import Kind
 from sensor.protocols import dnp3, dnp3_values

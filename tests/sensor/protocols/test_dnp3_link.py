@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from dnp3_wire import crc, hexed, link_frame, octets
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from support.dnp3_wire import crc, hexed, link_frame, octets
 
 from sensor.protocols import dnp3_link as link
 

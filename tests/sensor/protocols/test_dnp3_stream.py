@@ -6,9 +6,9 @@ import itertools
 from typing import Any
 
 import pytest
-from dnp3_wire import hexed, link_frame
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.dnp3_wire import hexed, link_frame
 from support.wire import Talk, frames, udp
 
 from sensor.decode.decoder import Decoder
