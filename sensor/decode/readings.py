@@ -11,12 +11,13 @@ import numpy as np
 from numba import njit
 
 from sensor.decode import history
-from sensor.decode.messages import IN_ASSEMBLED, drain
+from sensor.decode.messages import DNP3, IN_ASSEMBLED, MODBUS, TPKT, drain
 from sensor.decode.octets import copy, same
 from sensor.decode.parks import WRAP, distance
 from sensor.decode.pdu import Anomaly, hash_bytes, mix
 from sensor.decode.slots import LIMIT, drop_assemblies, new_side
 from sensor.decode.stream_tables import HISTORIES, READING_BYTES, READINGS, ROOM_READING, SMALLEST
+from sensor.protocols import cotp, dnp3_link, modbus
 
 OVERLAP, GAP = np.uint32(Anomaly.OVERLAP), np.uint32(Anomaly.GAP)
 NOTHING = np.int64(0)
@@ -161,6 +162,52 @@ def alone(s, messages, out, side, conversation, forward, ts_ns, frame, buf, at, 
         messages[i].marks |= mark
     if s.used[0].messages == base:
         side.marks |= mark
+
+
+@njit(cache=True, nogil=True, boundscheck=True)
+def _begins(framing, buf, at, end):
+    """Whether a message begins at `at` beyond doubt."""
+    if framing == DNP3:
+        return dnp3_link.header_ok(buf, at, end)
+    if framing == TPKT:
+        return cotp.proof(buf, at, end) > 0
+    return framing == MODBUS and modbus.proof(buf, at, end) > 0
+
+
+@njit(cache=True, nogil=True, boundscheck=True)
+def beside(s, messages, out, side, conversation, forward, ts_ns, frame, buf, at, size):
+    """Read a segment that contradicted what was read, all of it before `next_seq`, also by itself.
+
+    Who stands between the two ends and changes what passes may have shifted the sequence numbers as well: then neither
+    reading has a message where the segment has one.
+    """
+    c, u = s.conversations[conversation], s.used[0]
+    if side.reading < 0 or not _begins(c.framing, buf, at, at + size):
+        return
+    base = u.messages
+    if base + ROOM_READING + size // SMALLEST > len(messages) or u.assembled + 4 * READING_BYTES + 2 * size > len(out):
+        return
+    s.reading_counters[0] = s.counters[0]
+    s.reading_talk[0] = c
+    total = np.int64(s.readings[side.reading].bytes)
+    first, second = s.first_bytes[side.reading], s.second_bytes[side.reading]
+    _read(s, messages, out, conversation, forward, ts_ns, frame, first, NOTHING, total)
+    _read(s, messages, out, conversation, forward, ts_ns, frame, second, NOTHING, total)
+    middle = u.messages - base
+    _read(s, messages, out, conversation, forward, ts_ns, frame, buf, at, size)
+    count = min(u.messages - base, len(s.reading_hashes))
+    _number(s, messages, out, base, base + count)
+    s.counters[0] = s.reading_counters[0]
+    s.conversations[conversation] = s.reading_talk[0]
+    new = 0
+    for i in range(middle, count):
+        if _count(s, NOTHING, i, s.reading_hashes[i]) == 0:
+            messages[base + new] = messages[base + i]
+            messages[base + new].marks |= OVERLAP
+            new += 1
+    u.messages = base + new
+    s.counters[0].messages += new
+    c.messages += new
 
 
 @njit(cache=True, nogil=True, boundscheck=True)

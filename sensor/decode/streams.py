@@ -138,6 +138,10 @@ def _contest(s, messages, out, side, conversation, forward):
             s, messages, out, side, conversation, forward, p.ts_ns, p.frame, s.park_bytes[slot], NOTHING, p.seq,
             np.int64(p.bytes),
         )  # fmt: skip
+        readings.beside(
+            s, messages, out, side, conversation, forward, p.ts_ns, p.frame, s.park_bytes[slot], NOTHING,
+            np.int64(p.bytes),
+        )  # fmt: skip
         parks.unrival(s, side, before, slot)
 
 
@@ -207,7 +211,7 @@ def _find_place(s, messages, out, side, conversation, forward, seq):
 
 @njit(cache=True, nogil=True, boundscheck=True)
 def _again(s, messages, out, side, conversation, forward, ts_ns, frame, seq, buf, at, size):
-    """Look at `size` bytes that were sent before."""
+    """Look at `size` bytes that were sent before; whether they contradict what was sent then."""
     found = history.compare(s, side, seq, buf, at, size)
     if found == history.DIFFERENT:
         readings.contradict(s, messages, out, side, conversation, forward, ts_ns, frame, buf, at, seq, size)
@@ -220,6 +224,7 @@ def _again(s, messages, out, side, conversation, forward, ts_ns, frame, seq, buf
         else:
             s.counters[0].overlaps_unchecked += 1
             side.marks |= LIMIT
+    return found == history.DIFFERENT
 
 
 @njit(cache=True, nogil=True, boundscheck=True)
@@ -268,18 +273,23 @@ def segment(s, messages, out, conversation, forward, ts_ns, frame, buf, packet, 
         while side.parked >= PARKS_EACH or side.parked_bytes >= PARKED_BYTES:
             _give_up(s, messages, out, side, conversation, forward)
         return
+    begin, contradicts = at, False
     if ahead < 0:
         s.counters[0].retransmitted += 1
         size = end - at
         old = min(-ahead, size)
         if size + missing > 1 or ahead < -1:  # else a keep-alive: an octet of no meaning (RFC 9293, 3.8.4)
-            _again(s, messages, out, side, conversation, forward, ts_ns, frame, seq, buf, at, old)
+            contradicts = _again(s, messages, out, side, conversation, forward, ts_ns, frame, seq, buf, at, old)
         if old == size:
+            if contradicts:
+                readings.beside(s, messages, out, side, conversation, forward, ts_ns, frame, buf, begin, size)
             if size + missing + ahead > 0:
                 _lose(s, side, conversation, size + missing + ahead)
             return
         at += old
     _contiguous(s, messages, out, side, conversation, forward, ts_ns, frame, buf, at, end, inside, missing)
+    if contradicts:
+        readings.beside(s, messages, out, side, conversation, forward, ts_ns, frame, buf, begin, end - begin)
     if side.parked:
         _release(s, messages, out, side, conversation, forward)
 

@@ -11,8 +11,9 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
-from support.segments import Segment, Variants, decode
+from support.segments import CONTENT, Segment, Variants, decode
 from support.sessions import SESSIONS, Session, dnp3, modbus, s7comm
+from support.wire import write_register
 
 from sensor.decode.pdu import Anomaly
 
@@ -146,3 +147,19 @@ def test_overlaps_with_the_same_octets_are_only_retransmissions(protocol, forwar
     for case in cases(sessions.size):
         sessions.add(case)
     assert sessions.check() == 0
+
+
+def test_a_segment_that_was_shifted_by_an_octet_is_also_read_by_itself():
+    """As one sees where somebody between the two ends keeps a connection of his own with each of them."""
+    whole = modbus().asked
+    stream = b"".join(whole)
+    variants = Variants(502, [stream, write_register(9, 7, 77)])
+    variants.add([Segment(0, 0, len(stream)), Segment(1, 0, 12, seq=len(stream) - 1)])
+    variants.add([Segment(0, 0, len(stream)), Segment(1, 0, 12, seq=13)])
+    got = decode(variants)
+    for variant in range(2):
+        mine = got.variant == variant
+        bits = got.anomalies[mine]
+        values = got.content[mine][:, CONTENT.index("value")]
+        assert not (bits[:3] & Anomaly.OVERLAP).any()
+        assert [int(value) for value, bit in zip(values, bits, strict=True) if bit & Anomaly.OVERLAP][-1] == 77
