@@ -26,7 +26,7 @@ DNP3_REFUSALS = 0x7F0007  # control status, IIN2.0 to IIN2.2; the other indicati
 DNP3_SELF = 0xFFFC  # "whoever you are": the answer comes from the address that the station has (IEEE 1815, 9.2)
 
 
-@njit(cache=True, nogil=True, boundscheck=True)
+@njit(cache=True, nogil=True, boundscheck=True, forceinline=True)
 def _intern(s, b):
     """Row of the behaviour that equals scratch row `b` in identity, made when it is new.
 
@@ -91,7 +91,7 @@ def _intern(s, b):
     return np.int64(row)
 
 
-@njit(cache=True, nogil=True, boundscheck=True)
+@njit(cache=True, nogil=True, boundscheck=True, forceinline=True)
 def _count(t, ts_ns, frame, conversation, value, anomalies):
     """Add one event to a behaviour."""
     if t.count == 0:
@@ -141,7 +141,7 @@ def retire(s, place):
     _count(table[row], w.ts_ns, w.frame, np.int64(w.conversation), NOTHING, SOUND)
 
 
-@njit(cache=True, nogil=True, boundscheck=True)
+@njit(cache=True, nogil=True, boundscheck=True, forceinline=True)
 def _waiting_set(transaction, station, conversation, asked_forward):
     """First place of the set in which this request waits, or the one that this response answers.
 
@@ -152,7 +152,7 @@ def _waiting_set(transaction, station, conversation, asked_forward):
     return ((16 * asker + (transaction & 15)) * PENDING_WAYS) & (PENDING - 1)
 
 
-@njit(cache=True, nogil=True, boundscheck=True)
+@njit(cache=True, nogil=True, boundscheck=True, forceinline=True)
 def _find(s, pdu, station, conversation, asked_forward):
     """Where the PDU's request waits: (its place, a free place, the tag of both); places are -1 where there is none.
 
@@ -194,7 +194,7 @@ def _make_place(s, pdu, conversation, forward, ts_ns):
     return oldest
 
 
-@njit(cache=True, nogil=True, boundscheck=True)
+@njit(cache=True, nogil=True, boundscheck=True, forceinline=True)
 def _settle(s, m, pdu, e):
     """Pair and intern the PDU of message `m`, and write its event `e`."""
     u = s.used[0]

@@ -10,7 +10,7 @@ from sensor.decode.pdu import mix
 from sensor.decode.slots import new_side
 
 
-@njit(cache=True, nogil=True, boundscheck=True)
+@njit(cache=True, nogil=True, boundscheck=True, forceinline=True)
 def _endpoint(seed, hi, lo, port):
     h = mix(seed + np.uint64(port) * np.uint64(0x9E3779B97F4A7C15), lo)
     if hi:
@@ -56,7 +56,7 @@ def host(s, family, hi, lo):
     return np.int64(row)
 
 
-@njit(cache=True, nogil=True, boundscheck=True)
+@njit(cache=True, nogil=True, boundscheck=True, forceinline=True)
 def conversation(s, packet, ts_ns, frame):
     """Row of the packet's conversation, made when it is new; -1 when the table is full.
 
@@ -153,7 +153,7 @@ def conversation(s, packet, ts_ns, frame):
     return np.int64(row)
 
 
-@njit(cache=True, nogil=True, boundscheck=True)
+@njit(cache=True, nogil=True, boundscheck=True, forceinline=True)
 def sent_by_a(c, packet):
     """Whether endpoint a of the conversation sent the packet."""
     return c.a_port == packet.src_port and c.a_lo == packet.src_lo and c.a_hi == packet.src_hi

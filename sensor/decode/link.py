@@ -66,7 +66,7 @@ FRAME, TYPED, PACKET, STACK = (
 PPP_FRAME, LLC_FRAME, NONE = np.uint8(PPP), np.uint8(LLC), np.int64(0)
 
 
-@njit(cache=True, nogil=True, boundscheck=True)
+@njit(cache=True, nogil=True, boundscheck=True, forceinline=True)
 def parse(buf, at, captured, wire, linktype, packet):
     """Fill a PACKET record from the frame buf[at:at + captured]; `wire` is its length on the wire.
 

@@ -44,7 +44,7 @@ AS_DNP3, AS_MMS, AS_GOOSE = np.uint8(Protocol.DNP3), np.uint8(Protocol.MMS), np.
 NO_LINK = np.int64(-1)
 
 
-@njit(cache=True, nogil=True, boundscheck=True)
+@njit(cache=True, nogil=True, boundscheck=True, forceinline=True)
 def _emit(s, messages, side, protocol, conversation, forward, ts_ns, frame, at, end, inside, link):
     """Write one message down, with what the stream knows of it."""
     u = s.used[0]

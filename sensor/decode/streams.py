@@ -238,7 +238,7 @@ def _insert(s, messages, out, side, conversation, forward, ts_ns, frame, seq, bu
         parks.park_rival(s, side, seq, ts_ns, frame, buf, at, end)
 
 
-@njit(cache=True, nogil=True, boundscheck=True)
+@njit(cache=True, nogil=True, boundscheck=True, forceinline=True)
 def segment(s, messages, out, conversation, forward, ts_ns, frame, buf, packet, inside):
     """Take one TCP segment of a conversation; inside: see `drain`."""
     side = s.sides[2 * conversation + (0 if forward else 1)]

@@ -33,7 +33,7 @@ _KNOWN[list(t.FUNCTIONS)] = True
 REQUEST, LENGTH, UMAS = int(Kind.REQUEST), int(Anomaly.LENGTH), t.UMAS
 
 
-@njit(cache=True, nogil=True, boundscheck=True)
+@njit(cache=True, nogil=True, boundscheck=True, forceinline=True)
 def frame(buf, at, end):
     """Length of the ADU that begins at buf[at], even beyond `end`; 0: needs more bytes to tell; -1: none begins."""
     have = end - at
