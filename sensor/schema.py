@@ -39,9 +39,10 @@ COMMON = (
     Field("source.mac", "keyword", "hardware address of the sender, of messages straight on Ethernet"),
     Field("source.port", "long", "transport port of the sender"),
     Field("destination.ip", "ip", "to whom the PDU was sent"),
+    Field("destination.mac", "keyword", "hardware address of the receiver, of messages straight on Ethernet"),
     Field("destination.port", "long", "transport port of the receiver"),
-    Field("network.transport", "keyword", "tcp or udp"),
-    Field("network.protocol", "keyword", "modbus, s7comm, dnp3, iec104, ..."),
+    Field("network.transport", "keyword", "tcp, udp or ethernet"),
+    Field("network.protocol", "keyword", "modbus, s7comm, dnp3, iec104, enip, opcua, bacnet, mms, goose, s7comm_plus"),
     Field(
         "observer.ingress.interface.name", "keyword", "of a finding about the sensor itself: the interface concerned"
     ),

@@ -9,7 +9,7 @@ from support.s7 import job
 from support.wire import Talk, frames
 
 from sensor.decode.decoder import Decoder
-from sensor.decode.pdu import Anomaly
+from sensor.decode.pdu import Anomaly, Protocol
 from sensor.decode.stream_tables import HOLD_BYTES
 
 STOP = job("29 0000000000 09 50 5f50524f4752414d")  # PLC stop, "P_PROGRAM"
@@ -57,10 +57,12 @@ def test_fragments_without_end_are_bounded_and_counted():
     assert decoder.counters()["assemblies_refused"] >= 1
 
 
-def test_s7comm_plus_and_others_on_port_102_are_counted_and_not_decoded():
-    rows, decoder, _ = decoded(tpkt(b"\x72\x01\x00\x04abcd"), tpkt(b"\xa8\x03\x80\x01\x01"))
-    assert rows == []
-    assert (decoder.counters()["s7comm_plus"], decoder.counters()["other_cotp"]) == (1, 1)
+def test_on_port_102_s7comm_plus_is_named_and_what_is_neither_it_nor_mms_is_counted():
+    rows, decoder, pdus = decoded(tpkt(b"\x72\x01\x00\x04abcd"), tpkt(b"\xa8\x03\x80\x01\x01"))
+    assert [row[0] for row in rows] == [1]
+    assert pdus == [b"\x72\x01\x00\x04abcd"]
+    assert decoder.view.behaviours.table[0].protocol == Protocol.S7COMM_PLUS
+    assert decoder.counters()["other_cotp"] == 1
 
 
 def test_connection_set_up_gives_no_event():
