@@ -26,6 +26,7 @@ from sensor.decode.state import (
     UNANSWERED_AFTER_NS,
     new_state,
 )
+from sensor.decode.streams import irregular_address
 from sensor.events import NO_EVENTS, Columns, EventBatch
 from sensor.records import untouched
 from sensor.view import View
@@ -59,7 +60,7 @@ class Decoder:
     def __init__(self, ports: Mapping[int, int] = WATCHED_PORTS, seed: int | None = None) -> None:
         self._state = new_state(ports, secrets.randbits(64) if seed is None else seed)
         self._used = self._state[0].used[0]
-        self._used.drain = drain_address()
+        self._used.drain, self._used.irregular = drain_address(), irregular_address()
         self._rooms: list[Room] = []
         self._messages = untouched(MESSAGES, MESSAGE)
         self._pdus = untouched(MESSAGES, PDU)

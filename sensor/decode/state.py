@@ -243,7 +243,8 @@ USED = record(
         ("last_ns", "i8"),
         ("behaviour_mask", "i8"),  # length of the part of the hash table in use, less 1: it grows with what it holds
         ("conversation_mask", "i8"),
-        ("drain", "i8"),  # address of messages._drain
+        ("drain", "i8"),
+        ("irregular", "i8"),  # addresses of messages._drain and of streams._irregular
         ("seed", "u8"),  # of every hash
         ("keys", "u8", (12,)),  # secret odd factors, one for each field of a behaviour's identity
     ]

@@ -11,14 +11,17 @@ from __future__ import annotations
 
 import numpy as np
 from numba import njit
+from numba.extending import overload
 
 from sensor.decode import history, parks, readings
+from sensor.decode.apart import INTEGER, SMALL, address_of, caller, record_of, rows_of
 from sensor.decode.link import ACK, SYN
 from sensor.decode.messages import IN_ASSEMBLED, drain
 from sensor.decode.octets import copy
 from sensor.decode.parks import WRAP, distance
 from sensor.decode.readings import GAP
 from sensor.decode.slots import LIMIT, drop_aside, drop_assemblies, drop_hold, hold, turn_aside
+from sensor.decode.state import MESSAGE, OCTET, PACKET, STATE
 from sensor.decode.stream_tables import (
     FRESH,
     FRESH_WINDOW,
@@ -238,8 +241,8 @@ def _insert(s, messages, out, side, conversation, forward, ts_ns, frame, seq, bu
         parks.park_rival(s, side, seq, ts_ns, frame, buf, at, end)
 
 
-@njit(cache=True, nogil=True, boundscheck=True, forceinline=True)
-def segment(s, messages, out, conversation, forward, ts_ns, frame, buf, packet, inside):
+@njit(cache=True, nogil=True, boundscheck=True)
+def _segment(s, messages, out, conversation, forward, ts_ns, frame, buf, packet, inside):
     """Take one TCP segment of a conversation; inside: see `drain`."""
     side = s.sides[2 * conversation + (0 if forward else 1)]
     other = s.sides[2 * conversation + (1 if forward else 0)]
@@ -292,6 +295,71 @@ def segment(s, messages, out, conversation, forward, ts_ns, frame, buf, packet, 
         readings.beside(s, messages, out, side, conversation, forward, ts_ns, frame, buf, begin, end - begin)
     if side.parked:
         _release(s, messages, out, side, conversation, forward)
+
+
+@njit(cache=True, nogil=True, boundscheck=True)
+def _irregular(s, messages, out, conversation, forward, ts_ns, frame, buf, packet, inside):
+    _segment(s, messages, out, conversation, forward, ts_ns, frame, buf, packet, inside)
+    return NOTHING
+
+
+SEGMENT = (
+    record_of(STATE), rows_of(MESSAGE), rows_of(OCTET), INTEGER, INTEGER, INTEGER, INTEGER, rows_of(OCTET),
+    record_of(PACKET), SMALL,
+)  # fmt: skip
+_call_irregular = caller(INTEGER, SEGMENT)
+
+
+def irregular(s, messages, out, conversation, forward, ts_ns, frame, buf, packet, inside):
+    """See _segment, which compiled code calls by its address: apart.py says why."""
+    return _irregular(s, messages, out, conversation, forward, ts_ns, frame, buf, packet, inside)
+
+
+@overload(irregular, inline="always")
+def _irregular_by_address(s, messages, out, conversation, forward, ts_ns, frame, buf, packet, inside):
+    def compiled(s, messages, out, conversation, forward, ts_ns, frame, buf, packet, inside):
+        return _call_irregular(
+            s.used[0].irregular, s, messages, out, conversation, forward, ts_ns, frame, buf, packet, inside
+        )
+
+    return compiled
+
+
+def irregular_address() -> int:
+    """For `used.irregular` of a state."""
+    return address_of(_irregular, SEGMENT)
+
+
+@njit(cache=True, nogil=True, boundscheck=True, forceinline=True)
+def segment(s, messages, out, conversation, forward, ts_ns, frame, buf, packet, inside):
+    """Take one TCP segment of a conversation; inside: see `drain`.
+
+    Nearly all come in order into a stream that waits for nothing: they are read here, the others in _segment.
+    """
+    side = s.sides[2 * conversation + (0 if forward else 1)]
+    other = s.sides[2 * conversation + (1 if forward else 0)]
+    if (
+        packet.control & SYN
+        or not side.seen
+        or packet.seq != side.next_seq
+        or packet.missing
+        or side.hold >= 0
+        or side.parked
+        or side.reading >= 0
+        or other.park_head >= 0
+    ):
+        irregular(s, messages, out, conversation, forward, ts_ns, frame, buf, packet, inside)
+        return
+    at, end = packet.at, packet.end
+    if end == at:
+        return
+    s.counters[0].segments += 1
+    side.next_seq = (side.next_seq + end - at) & (WRAP - 1)
+    history.remember(s, side, buf, at, end, side.assembly < 0)
+    side.split = 0
+    rest = drain(s, messages, out, side, conversation, forward, ts_ns, frame, buf, at, end, inside)
+    if rest < end:
+        hold(s, side, frame, buf, rest, end)
 
 
 @njit(cache=True, nogil=True, boundscheck=True)
