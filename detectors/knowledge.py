@@ -17,7 +17,7 @@ from typing import Any
 from detectors.content import Block, ContentError, load, rules_folder
 from detectors.finding import Severity, Text
 from detectors.matching import Match, parse
-from detectors.wording import faults, fill
+from detectors.wording import fill, templates
 from sensor.decode.pdu import Protocol
 from sensor.schema import FIELDS
 
@@ -116,16 +116,6 @@ def _severity(block: Block) -> Severity:
         raise block.error(f"unknown severity {word!r}, expected one of: {words}", "severity") from None
 
 
-def _both(block: Block, key: str) -> Text:
-    both = block.block(key)
-    both.only("zh", "en")
-    text = Text(both.text("zh"), both.text("en"))
-    for language, template in (("zh", text.zh), ("en", text.en)):
-        if why := faults(template, FIELDS):
-            raise both.error(f"{key}.{language}: {why}", language)
-    return text
-
-
 def _rule(block: Block) -> dict[str, Any]:
     rule_id = block.text("id")
     if not _RULE_ID.fullmatch(rule_id):
@@ -135,12 +125,12 @@ def _rule(block: Block) -> dict[str, Any]:
         raise block.error(f"techniques must be a list of ATT&CK for ICS ids (T0...), got {techniques!r}", "techniques")
     return {
         "id": rule_id,
-        "name": _both(block, "name"),
+        "name": templates(block, "name", FIELDS),
         "severity": _severity(block),
         "techniques": tuple(techniques),
-        "saw": _both(block, "saw"),
-        "why": _both(block, "why"),
-        "check": _both(block, "check"),
+        "saw": templates(block, "saw", FIELDS),
+        "why": templates(block, "why", FIELDS),
+        "check": templates(block, "check", FIELDS),
     }
 
 
@@ -200,7 +190,7 @@ def _aggravation(block: Block) -> Aggravation:
         unless_answered=block.get("unless_answered") is True,
         refusals=refusals,
         severity=_severity(block),
-        note=_both(block, "note"),
+        note=templates(block, "note", FIELDS),
     )
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from detectors.content import Block, ContentError, load, rules_folder
 from detectors.finding import Severity, Text
-from detectors.wording import faults, fill
+from detectors.wording import fill, templates
 from sensor.span.fault import EVIDENCE, Fault
 
 
@@ -74,16 +74,6 @@ def _texts(block: Block, key: str) -> tuple[str, ...]:
     return tuple(items)
 
 
-def _both(block: Block, key: str) -> Text:
-    both = block.block(key)
-    both.only("zh", "en")
-    text = Text(both.text("zh"), both.text("en"))
-    for language, template in (("zh", text.zh), ("en", text.en)):
-        if why := faults(template, EVIDENCE):
-            raise both.error(f"{key}.{language}: {why}", language)
-    return text
-
-
 def load_settings(path: Path) -> dict[str, Setting]:
     """Read rules/span/settings.yaml, by id; ContentError says file and line."""
     content = load(path)
@@ -97,7 +87,7 @@ def load_settings(path: Path) -> dict[str, Setting]:
         for example in _blocks(block, "examples"):
             example.only("switch", "lines")
             examples.append(Example(example.text("switch"), _texts(example, "lines")))
-        settings[block.text("id")] = Setting(block.text("id"), _both(block, "name"), tuple(examples))
+        settings[block.text("id")] = Setting(block.text("id"), templates(block, "name", EVIDENCE), tuple(examples))
     return settings
 
 
@@ -114,7 +104,7 @@ def load_advice(path: Path) -> dict[str, Advice]:
         if word.upper() not in Severity.__members__:
             words = ", ".join(severity.word for severity in Severity)
             raise block.error(f"unknown severity {word!r}, expected one of: {words}", "severity")
-        parts = {key: _both(block, key) for key in ("name", "saw", "means", "do")}
+        parts = {key: templates(block, key, EVIDENCE) for key in ("name", "saw", "means", "do")}
         advice[block.text("id")] = Advice(
             id=block.text("id"), severity=Severity[word.upper()], settings=_texts(block, "settings"), **parts
         )

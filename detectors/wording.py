@@ -11,6 +11,9 @@ import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from detectors.content import Block
+from detectors.finding import Text
+
 MAX_SHOWN = 120  # characters of one value: longer ones are cut, so that a name cannot push the message off the page
 MAX_LISTED = 8  # distinct values of one field named in a sentence
 
@@ -79,3 +82,14 @@ def fill(template: str, values: Mapping[str, Any]) -> str:
         return _NAME.sub(lambda name: value(name.group(1)) or "?", body)
 
     return _PIECE.sub(piece, template)
+
+
+def templates(block: Block, key: str, known: Iterable[str]) -> Text:
+    """The sentence under `key` in both languages; ContentError says where one of them cannot be used."""
+    both = block.block(key)
+    both.only("zh", "en")
+    text = Text(both.text("zh"), both.text("en"))
+    for language, template in (("zh", text.zh), ("en", text.en)):
+        if why := faults(template, known):
+            raise both.error(f"{key}.{language}: {why}", language)
+    return text
