@@ -1,15 +1,17 @@
 """Where compiled kernels are kept between runs.
 
 numba notices that a function's own file has changed, but not that a file it calls into has: after an update it would
-run stale machine code. So the cache lies in a folder named after the text of all of the sensor's sources. It lies in
-the user's cache folder, for the installation may not be writable; and never in a folder others can write, for what
-numba loads from there is run.
+run stale machine code. So the cache lies in a folder named after the text of every source that holds a kernel and of
+all that these import; what only readable Python uses may change without a new compilation. It lies in the user's cache
+folder, for the installation may not be writable; and never in a folder others can write, for what numba loads from
+there is run.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
+import re
 import shutil
 import sys
 import time
@@ -19,10 +21,31 @@ VARIABLE = "NUMBA_CACHE_DIR"
 KEEP_DAYS = 30  # kernels of other versions are removed after that
 
 
+_IMPORT = re.compile(r"^\s*(?:from (sensor[\w.]*) import (\([^)]*\)|[^\n]*)|import (sensor[\w.]*))", re.MULTILINE)
+
+
+def kernel_sources(folder: Path) -> set[Path]:
+    """The files of the package in `folder` that hold compiled functions, and all that these import."""
+    wanted = [path for path in folder.rglob("*.py") if "njit" in path.read_text(encoding="utf-8")]
+    found: set[Path] = set()
+    while wanted:
+        path = wanted.pop()
+        if path in found:
+            continue
+        found.add(path)
+        for module, names, plain in _IMPORT.findall(path.read_text(encoding="utf-8")):
+            parts = (module or plain).split(".")[1:]
+            listed = re.findall(r"[\w.]+(?: as \w+)?", names)
+            for tail in [parts, *([*parts, name.split(" ")[0]] for name in listed)]:
+                source = folder.joinpath(*tail).with_suffix(".py") if tail else folder / "__init__.py"
+                wanted += [source] if source.is_file() else []
+    return found
+
+
 def sources_digest(folder: Path) -> str:
-    """16 hex digits over all Python sources below `folder`."""
+    """16 hex digits over the sources of all kernels in the package in `folder`."""
     digest = hashlib.sha256()
-    for path in sorted(folder.rglob("*.py")):
+    for path in sorted(kernel_sources(folder)):
         digest.update(path.relative_to(folder).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
     return digest.hexdigest()[:16]
 

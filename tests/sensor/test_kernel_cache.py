@@ -17,14 +17,38 @@ from sensor import kernel_cache
 PACKAGE = Path(sensor.__file__).parent
 
 
-def test_any_change_in_any_source_is_another_folder(tmp_path):
+def test_any_change_in_what_kernels_are_made_of_is_another_folder(tmp_path):
     copy = tmp_path / "sensor"
     shutil.copytree(PACKAGE, copy, ignore=shutil.ignore_patterns("__pycache__"))
     before = kernel_cache.sources_digest(copy)
     assert before == kernel_cache.sources_digest(PACKAGE)
-    with (copy / "decode" / "streams.py").open("a") as file:
+    for part in ("decode/streams.py", "protocols/dnp3_link.py", "decode/packet.py", "records.py"):
+        with (copy / part).open("a") as file:
+            file.write("# another\n")
+        after = kernel_cache.sources_digest(copy)
+        assert after != before, part
+        before = after
+    with (copy / "schema.py").open("a") as file:  # no kernel knows the words of the output
         file.write("# another\n")
-    assert kernel_cache.sources_digest(copy) != before
+    assert kernel_cache.sources_digest(copy) == before
+
+
+def test_every_source_that_a_kernel_imports_is_known():
+    """The reckoning by text finds what Python itself has loaded when the kernels alone are imported."""
+    names = sorted(
+        "sensor." + path.relative_to(PACKAGE).with_suffix("").as_posix().replace("/", ".")
+        for path in PACKAGE.rglob("*.py")
+        if "njit" in path.read_text() and path.name != "kernel_cache.py"
+    )
+    command = [
+        sys.executable,
+        "-c",
+        f"import importlib, sys\nfor name in {names}: importlib.import_module(name)\n"
+        "print(*(m.__file__ for n, m in sys.modules.items() if n.startswith('sensor.')), sep='\\n')",
+    ]
+    loaded = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
+    known = kernel_cache.kernel_sources(PACKAGE)
+    assert {Path(it) for it in loaded if Path(it).name != "__init__.py"} <= known | {PACKAGE / "kernel_cache.py"}
 
 
 def variable(**environment: str) -> str:
