@@ -173,6 +173,12 @@ def fetch_assets() -> None:
     run(PYTHON, "tools/assets.py")
 
 
+def fetch_elasticsearch() -> None:
+    """The Elasticsearch node of the tests; where it cannot be fetched those tests are skipped, and say why."""
+    if subprocess.run([PYTHON, "-m", "tools.elasticsearch_node", "fetch"], cwd=ROOT, check=False).returncode:
+        say("going on without an Elasticsearch node: its tests are skipped")
+
+
 def compile_kernels() -> None:
     """Decode one small capture, so that the compiled decoder lies in the cache before somebody waits for it."""
     capture = ROOT / "pcaps" / "mixed" / "three_protocols.pcapng"
@@ -210,6 +216,8 @@ def set_up(dev: bool) -> None:
     step("run", "installing what Fenghuo needs", [locks / "run.txt"], lambda: install("run"))
     if dev:
         step("dev", "installing what the tests need", [locks / "dev.txt"], lambda: install("dev"))
+        node, archive = ROOT / "tools" / "elasticsearch_node.py", VENV / "elasticsearch-node.zip"
+        step("elasticsearch", "fetching an Elasticsearch node for tests", [node], fetch_elasticsearch, [archive])
     step("project", "installing the command fenghuo", [ROOT / "pyproject.toml"], install_project)
     catalogues = [*(ROOT / "console" / "translations").rglob("*.po")]
     compiled = [catalogue.with_suffix(".mo") for catalogue in catalogues]
