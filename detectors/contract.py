@@ -21,12 +21,15 @@ from sensor.capture.frames import FrameBatch
 from sensor.capture.write import frame_of
 from sensor.decode.pdu import Protocol
 from sensor.events import EventBatch
+from sensor.slow.message import Notice
+from sensor.slow.reader import SlowReader
 from sensor.view import View
 
 FRAMES_KEPT = 2  # batches of frames: an event may be completed in the batch after the one that began it
 # A live link hands over a batch every few milliseconds: there more of them are kept, up to these bytes and this number.
 FRAMES_KEPT_BYTES = 8 * 1024 * 1024
 FRAMES_KEPT_LIVE = 64
+SLOW_KEPT = 8192  # notices that wait for the next batch of events: on a live link one comes every half second
 
 
 class Scene:
@@ -35,6 +38,8 @@ class Scene:
     view: answers questions about the run (sensor/view.py). now_ns: the latest capture time seen, -1 before the first
     event. start_ns: the earliest. frames: the latest batches of frames, from which evidence is cut.
     clock_ns: what the clock of a live link showed last, -1 in a capture. secrets: passwords that evidence hides.
+    slow: what the slow protocols (ARP, LLDP, DCP, DHCP, names, ...) said since the batch before, each distinct message
+        once for each batch of frames, in the order of their first frames: see sensor/slow/message.py.
     """
 
     def __init__(self, view: View) -> None:
@@ -44,6 +49,10 @@ class Scene:
         self.clock_ns = -1
         self.frames: deque[FrameBatch] = deque()
         self._frames_bytes = 0
+        self.slow: tuple[Notice, ...] = ()
+        self._slow_reader = SlowReader()
+        self._heard: list[Notice] = []
+        self._slow_dropped = 0
         self.budget = Budget()
         self.secrets = Secrets()
 
@@ -52,6 +61,10 @@ class Scene:
         self.clock_ns = frames.clock_ns
         if not frames.size:
             return
+        self._heard += self._slow_reader.read(frames)
+        if (over := len(self._heard) - SLOW_KEPT) > 0:
+            self._slow_dropped += over
+            del self._heard[:over]
         self.frames.append(frames)
         self._frames_bytes += frames.data.nbytes
         while len(self.frames) > FRAMES_KEPT and (
@@ -62,9 +75,12 @@ class Scene:
     def advance(self, batch: EventBatch) -> None:
         """Move the clock to the latest event of `batch`, or on a live link to what its clock shows.
 
-        From then on the passwords in its frames are hidden.
+        From then on the passwords in its frames are hidden, and `slow` is what was heard until then.
         """
         self.secrets.learn(batch)
+        self.slow, self._heard = tuple(self._heard), []
+        if self.slow:
+            self.now_ns = max(self.now_ns, *(notice.last_ns for notice in self.slow))
         if not batch.size:
             self.now_ns = max(self.now_ns, self.clock_ns)
             return
@@ -72,6 +88,16 @@ class Scene:
         self.now_ns = max(self.now_ns, int(times.max()))
         first = int(times.min())
         self.start_ns = first if self.start_ns < 0 else min(self.start_ns, first)
+
+    @property
+    def slow_refused(self) -> int:
+        """Messages of slow protocols that no detector was shown: a cap was reached."""
+        return self._slow_reader.refused + self._slow_dropped
+
+    @property
+    def heard(self) -> bool:
+        """Whether slow protocols said something that no detector was asked about yet."""
+        return bool(self._heard)
 
     def exhibit(self) -> Exhibit:
         """An empty exhibit that draws on the run's budget."""
@@ -84,6 +110,12 @@ class Scene:
                 return
             pdus = (self.view.fields(batch, row),) if exhibit.wants_pdus else ()
             self.show_frame(exhibit, int(batch.columns.frame[row]), pdus)
+
+    def show_notice(self, exhibit: Exhibit, notice: Notice) -> None:
+        """Put the first frame of a slow protocol's message into an exhibit."""
+        if not exhibit.full:
+            pdus = ({"frame": notice.frame, **notice.message.evidence()},) if exhibit.wants_pdus else ()
+            self.show_frame(exhibit, notice.frame, pdus)
 
     def show_frame(self, exhibit: Exhibit, number: int, pdus: Iterable[dict[str, object]] = ()) -> None:
         """Put one frame into an exhibit, with its bytes where they are at hand."""

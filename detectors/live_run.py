@@ -27,6 +27,7 @@ from sensor.capture.pack import RECORD_BYTES
 from sensor.capture.pcap import HEADER_BYTES
 from sensor.capture.write import small_pcap
 from sensor.decode.decoder import compile_ahead
+from sensor.slow.reader import SlowReader
 
 log = logging.getLogger(__name__)
 
@@ -54,6 +55,7 @@ class LiveRun:
 
     def __init__(self, options: LiveOptions, indicators: Sequence[Mapping[str, Any]] = ()) -> None:
         compile_ahead()
+        SlowReader.compile_ahead()
         self._ring = FrameRing(options.ring, options.ring_bytes) if options.ring else None
         self._cut_again_at = 0.0
         self._renewed = 0
@@ -94,6 +96,7 @@ class LiveRun:
             counters |= self._ring.counters()
         decoder = self.pipeline.decoder.counters()
         counters |= {name: value + self._past.get(name, 0) for name, value in decoder.items()}
+        counters["slow_refused"] = self.pipeline.scene.slow_refused + self._past.get("slow_refused", 0)
         return counters | {"renewed": self._renewed}
 
     def use_indicators(self, items: Sequence[Mapping[str, Any]]) -> None:
@@ -131,6 +134,7 @@ class LiveRun:
         self._renewed += 1
         for name, value in self.pipeline.decoder.counters().items():
             self._past[name] = self._past.get(name, 0) + value
+        self._past["slow_refused"] = self._past.get("slow_refused", 0) + self.pipeline.scene.slow_refused
         self._reported = {it.interface: it for it in self.source.health}
         secrets = self.pipeline.scene.secrets
         self.pipeline = self._new_pipeline()

@@ -30,7 +30,7 @@ from detectors.unanswered import Unanswered
 from sensor.capture.frames import FrameBatch
 from sensor.capture.interface import Health
 from sensor.decode.decoder import Decoder
-from sensor.events import EventBatch
+from sensor.events import EventBatch, no_events
 
 log = logging.getLogger(__name__)
 
@@ -89,6 +89,10 @@ class Pipeline:
             yield from self._ask(batch)
             if not batch.size:  # on a live link there is no end to wait for
                 yield from self._capped(final=False)
+        if self.scene.heard:
+            batch = no_events(self.events)
+            self.scene.advance(batch)
+            yield from self._ask(batch)
         yield from self._ask(None)
         yield from self._capped(final=True)
 

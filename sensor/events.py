@@ -73,3 +73,9 @@ class EventBatch(NamedTuple):
         at, length = int(self.columns.pdu_at[row]), int(self.columns.pdu_length[row])
         buffer, at = (self.frames, at) if at >= 0 else (self.assembled, ~at)
         return buffer[at : at + length].tobytes()
+
+
+def no_events(first: int) -> EventBatch:
+    """A batch without events: time has passed. first: number of the next event."""
+    nothing = np.zeros(0, np.uint8)
+    return EventBatch(NO_EVENTS, first, nothing, nothing)

@@ -27,7 +27,7 @@ from sensor.decode.state import (
     new_state,
 )
 from sensor.decode.streams import irregular_address
-from sensor.events import NO_EVENTS, Columns, EventBatch
+from sensor.events import Columns, EventBatch, no_events
 from sensor.records import untouched
 from sensor.view import View
 
@@ -70,18 +70,22 @@ class Decoder:
     def decode(self, batches: Iterable[FrameBatch]) -> Iterator[EventBatch]:
         """Events of all frames; what waits behind gaps is read when `batches` ends. Never raises on traffic.
 
-        On a live link time passes without frames too: requests are given up by its clock, and batches without events
-        come every TICK_NS, so that nobody waits for traffic to say what is due.
+        Frames of a capture that hold no event give an empty batch. On a live link time passes without frames too:
+        requests are given up by its clock, and batches without events come every TICK_NS, so that nobody waits for
+        traffic to say what is due.
         """
         ticked_ns = -TICK_NS
         for batch in batches:
+            before = int(self._used.events)
             yield from self._walk(batch)
             now_ns = batch.clock_ns if batch.clock_ns >= 0 else int(self._used.last_ns)
             # Late answers belong to nobody; asking again each batch keeps the table for requests that are alive.
             exchange.sweep(self._state, now_ns - ANSWER_WITHIN_NS)
             if batch.clock_ns >= 0 and not 0 <= now_ns - ticked_ns < TICK_NS:  # a clock that was set back ticks too
                 ticked_ns = now_ns
-                yield EventBatch(NO_EVENTS, int(self._used.events), NOTHING, NOTHING)
+                yield no_events(int(self._used.events))
+            elif batch.clock_ns < 0 and int(self._used.events) == before:
+                yield no_events(before)
         yield from self._flush()
         exchange.sweep(self._state, int(self._used.last_ns) - UNANSWERED_AFTER_NS)
 
