@@ -14,6 +14,7 @@ import click
 
 from commands import complain
 from commands.console import console
+from commands.score import score
 
 if TYPE_CHECKING:
     from sensor.capture.source import Capture
@@ -251,6 +252,7 @@ def sensor_run(
         sys.exit(2)
 
 
+rules.add_command(score)
 main.add_command(console)
 
 if __name__ == "__main__":
