@@ -65,6 +65,8 @@ class Finding:
     techniques: ATT&CK for ICS ids.
     fields: what else is worth filtering by, names of sensor/schema.py ("s7comm.service", "event.action", ...).
     capture: path of the capture it came from, "" on a live interface.
+    problem: fingerprint of the problem that this record goes on with, where that was first told by another rule; "" for
+        its own. absorbs: fingerprints of problems told before that turn out to be parts of this one.
     """
 
     rule_id: str
@@ -84,10 +86,14 @@ class Finding:
     fields: Mapping[str, Any] = field(default_factory=dict)
     evidence: Evidence = Evidence()
     capture: str = ""
+    problem: str = ""
+    absorbs: tuple[str, ...] = ()
 
     @property
     def fingerprint(self) -> str:
         """Names the problem: findings with the same fingerprint are one problem, counted. 32 hex digits."""
+        if self.problem:
+            return self.problem
         operation = "|".join(f"{name}={self.fields[name]}" for name in sorted(self.fields))
         parts = (self.rule_id, self.source_ip, self.destination_ip, str(self.station), self.protocol, operation)
         return hashlib.sha256("\x1f".join(parts).encode()).hexdigest()[:32]

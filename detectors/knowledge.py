@@ -23,6 +23,7 @@ from sensor.schema import FIELDS
 
 CLASSES = ("read", "write", "control", "critical", "engineering", "recon", "evasion", "session", "report")
 NOTHING = Text("", "")
+DETECTOR_FILES = ("detectors", "engineering")  # of rules/knowledge: what detectors claim
 
 _RULE_ID = re.compile(r"[a-z][a-z0-9]*([._-][a-z0-9]+)+")
 _TECHNIQUE = re.compile(r"T0\d{3}")
@@ -241,4 +242,7 @@ def operations() -> tuple[Operations, ...]:
 @cache
 def detector_rules() -> Mapping[str, Rule]:
     """The claims of the detectors, as shipped, by id."""
-    return load_rules(rules_folder() / "knowledge" / "detectors.yaml")
+    rules: dict[str, Rule] = {}
+    for name in DETECTOR_FILES:
+        rules |= load_rules(rules_folder() / "knowledge" / f"{name}.yaml")
+    return rules

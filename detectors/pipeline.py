@@ -17,6 +17,8 @@ from typing import Any
 from detectors import knowledge
 from detectors.capture_health import CaptureHealth
 from detectors.contract import Detector, Scene
+from detectors.engineering.operations import Engineering
+from detectors.engineering.session import GAP_NS, LEAD_NS
 from detectors.evasion import Evasion
 from detectors.finding import MAX_EVIDENCE_FRAMES, Finding
 from detectors.function_scan import FunctionScan
@@ -78,6 +80,7 @@ class Pipeline:
         self.decoder = Decoder()
         self.scene = Scene(self.decoder.view)
         self.detectors = [make(self.options) for make in DETECTORS] if detectors is None else list(detectors)
+        self.engineering: Engineering | None = Engineering()
         self.events = 0
         self._flood = Problem(knowledge.detector_rules()["sensor.flood"], self.scene.exhibit(), protocol="")
 
@@ -109,6 +112,7 @@ class Pipeline:
 
     def _ask(self, batch: EventBatch | None) -> Iterator[Finding]:
         """What every detector says about a batch, or at the end (None)."""
+        said: list[Finding] = []
         for detector in list(self.detectors):
             try:
                 made = detector.flush(self.scene) if batch is None else detector.observe(batch, self.scene)
@@ -117,8 +121,22 @@ class Pipeline:
                 log.exception("detector %s failed and is switched off", detector.name)
                 self.detectors.remove(detector)
                 findings = [self._failed(detector, error)]
-            for finding in findings:
-                yield self._placed(finding)
+            said += findings
+        for finding in self._folded(batch, said):
+            yield self._placed(finding)
+
+    def _folded(self, batch: EventBatch | None, findings: list[Finding]) -> list[Finding]:
+        """The findings with the steps of one engineering operation made one."""
+        if self.engineering is None:
+            return findings
+        try:
+            if batch is not None:
+                self.engineering.observe(batch, self.scene)
+            return list(self.engineering.fold(findings, self.scene, final=batch is None))
+        except Exception as error:
+            log.exception("engineering operations are no longer recognised")
+            failed, self.engineering = self.engineering, None
+            return [*findings, self._failed(failed, error)]
 
     def _placed(self, finding: Finding) -> Finding:
         return dataclasses.replace(finding, capture=self.options.capture) if self.options.capture else finding
@@ -166,4 +184,14 @@ def merge(findings: Iterable[Finding]) -> list[Finding]:
             count=known.count + finding.count,
             evidence=evidence,
         )
+    for (capture, own), finding in list(merged.items()):
+        for part in finding.absorbs:
+            known = merged.get((capture, part))
+            if known is not None and part != own and _within(known, finding):
+                del merged[capture, part]
     return sorted(merged.values(), key=lambda it: (it.first_ns, it.rule_id, it.source_ip, it.destination_ip))
+
+
+def _within(part: Finding, whole: Finding) -> bool:
+    """Whether all of a problem happened while an operation went on."""
+    return whole.first_ns - LEAD_NS <= part.first_ns and part.last_ns <= whole.last_ns + GAP_NS

@@ -238,6 +238,14 @@ def _count_into(row: Finding, record: FindingRecord, now: datetime) -> None:
     row.last_seen = max(row.last_seen, record.last_seen)
     row.severity = max(row.severity, int(record.severity))
     row.updated_at = now
+    if record.rule_id != row.rule_id:  # it turned out to be more: the stop was the first step of a download
+        row.rule_id, row.protocol = record.rule_id, record.protocol
+        row.rule_name_en, row.rule_name_zh = record.rule_name, record.rule_name_zh or record.rule_name
+        row.techniques, row.fields = list(record.techniques), record.fields
+    if record.rule_id.startswith("engineering."):  # each record tells all steps so far
+        row.message_en, row.message_zh = record.message, record.message_zh or record.message
+        row.techniques = list(record.techniques)
+        row.search_text = _search_text(record)
 
 
 def _search_text(record: FindingRecord) -> str:

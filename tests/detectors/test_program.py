@@ -48,7 +48,7 @@ def test_a_sensor_that_was_given_its_name_finds_before_its_console_was_ever_reac
 ) -> None:
     kept = inspect_without_console(nobody, tmp_path, "line-1")
     assert {str(line["finding.id"]).split("/")[0] for line in kept} == {"line-1"}
-    assert "operation.s7comm.memory-reset" in {line["rule.id"] for line in kept}
+    assert "engineering.memory-reset" in {line["rule.id"] for line in kept}
 
 
 def test_a_sensor_starts_without_its_console_with_the_name_and_the_indicators_of_last_time(

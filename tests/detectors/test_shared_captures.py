@@ -44,9 +44,9 @@ def found(name: str) -> tuple[Finding, ...]:
     ("name", "rule", "technique", "severity"),
     [
         ("s7comm/gymgit__step7_s300_stop", "operation.s7comm.stop", "T0858", Severity.CRITICAL),
-        ("s7comm/iti__s7comm_downloading_block_db1", "operation.s7comm.download", "T0843", Severity.HIGH),
-        ("s7comm/icsnpp-s7comm__snap7", "operation.s7comm.upload", "T0845", Severity.MEDIUM),
-        ("s7comm/icsnpp-s7comm__snap7", "operation.s7comm.stop", "T0858", Severity.CRITICAL),
+        ("s7comm/iti__s7comm_downloading_block_db1", "engineering.program-download", "T0843", Severity.HIGH),
+        ("s7comm/icsnpp-s7comm__snap7", "engineering.session", "T0845", Severity.CRITICAL),
+        ("s7comm/icsnpp-s7comm__snap7", "engineering.session", "T0858", Severity.CRITICAL),
         ("dnp3/quickdraw__dnp3_test_data_part1", "operation.dnp3.cold-restart", "T0816", Severity.HIGH),
         ("dnp3/quickdraw__dnp3_test_data_part1", "operation.dnp3.warm-restart", "T0816", Severity.HIGH),
         ("dnp3/quickdraw__dnp3_test_data_part1", "operation.dnp3.stop-application", "T0858", Severity.CRITICAL),
@@ -54,8 +54,8 @@ def found(name: str) -> tuple[Finding, ...]:
         ("dnp3/qut-dnp3__Injection_training_frequent_attacker", "operation.dnp3.warm-restart", "T0816", Severity.HIGH),
         ("modbus/quickdraw__modbus_test_data_part1", "operation.modbus.force-listen-only", "T0814", Severity.CRITICAL),
         ("s7comm/gymgit__step7_s300_AuthPassword", "operation.s7comm.password", "T0859", Severity.MEDIUM),
-        ("s7comm/gymgit__tia_s300_downloadHwConfig", "operation.s7comm.download", "T0843", Severity.HIGH),
-        ("s7comm/gymgit__tia_s300_downloadHwConfig", "operation.s7comm.delete-block", "T0889", Severity.HIGH),
+        ("s7comm/gymgit__tia_s300_downloadHwConfig", "engineering.hardware-download", "T0843", Severity.CRITICAL),
+        ("s7comm/gymgit__tia_s300_downloadHwConfig", "engineering.hardware-download", "T0889", Severity.CRITICAL),
         ("modbus/lemay__send_a_fake_command_modbus_6RTU_with_operate", "writer.polled-device", "T0855", Severity.HIGH),
         ("dnp3/qut-dnp3__Masqurading_training_infrequent_attacker", "writer.new", "T0848", Severity.MEDIUM),
         ("dnp3/qut-dnp3__Flooding_training_infrequent_attacker", "writer.new", "T0855", Severity.MEDIUM),
@@ -85,6 +85,15 @@ def test_the_rogue_write_is_the_only_thing_above_informational_in_its_capture() 
     assert rogue.count == 1
 
 
+def test_a_download_of_the_hardware_configuration_is_one_operation() -> None:
+    findings = found("s7comm/gymgit__tia_s300_downloadHwConfig")
+    (operation,) = (it for it in findings if it.rule_id.startswith(("operation.", "engineering.")))
+    assert set(operation.techniques) >= {"T0858", "T0843", "T0889", "T0809"}
+    for block in ("SDB0", "SDB1", "SDB3", "SDB4", "SDB7", "SDB1000", "SDB2000"):
+        assert block in operation.explanation.en
+        assert block in operation.explanation.zh
+
+
 def test_the_stop_of_every_outstation_at_once_is_critical() -> None:
     (broadcast,) = (
         it
@@ -97,8 +106,11 @@ def test_the_stop_of_every_outstation_at_once_is_critical() -> None:
 # What an operation of the manifest's `notable_operations` may be called here; the others are ordinary.
 NAMED = {
     "PLC stop": {"operation.s7comm.stop", "operation.s7comm.mode-stop"},
-    "PLC service": {"operation.s7comm.insert-block", "operation.s7comm.delete-block", "operation.s7comm.start"},
-    "request download": {"operation.s7comm.download"},
+    "PLC service": {
+        "engineering.program-download", "operation.s7comm.insert-block", "operation.s7comm.delete-block",
+        "operation.s7comm.start",
+    },
+    "request download": {"engineering.program-download", "operation.s7comm.download"},
     "cold restart": {"operation.dnp3.cold-restart"},
     "warm restart": {"operation.dnp3.warm-restart"},
     "stop application": {"operation.dnp3.stop-application"},
@@ -109,7 +121,7 @@ NAMED = {
         "operation.modbus.force-listen-only", "operation.modbus.restart-communications",
         "operation.modbus.clear-counters",
     },
-    "write file record": {"operation.modbus.write-file-record"},
+    "write file record": {"engineering.file-transfer", "operation.modbus.write-file-record"},
 }  # fmt: skip
 
 
