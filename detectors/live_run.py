@@ -124,7 +124,7 @@ class LiveRun:
             int(rows) > NEARLY_FULL * len(table)
             for rows, table in (
                 (used.conversations, state.conversations),
-                (used.behaviours, state.behaviours),
+                (state.settled[0].behaviours, state.behaviours),
                 (used.hosts, state.hosts),
             )
         )

@@ -73,7 +73,7 @@ class Behaviours:
     def __init__(self, view: View) -> None:
         self._view = view
         self._rows: npt.NDArray[np.void] = view.state.behaviours
-        self._count: npt.NDArray[np.int64] = view.state.used["behaviours"]
+        self._count: npt.NDArray[np.int64] = view.state.settled["behaviours"]
         self._described: dict[int, Fields] = {}
 
     def __len__(self) -> int:
@@ -192,8 +192,11 @@ class View:
 
     def counters(self) -> dict[str, int]:
         """What happened to the frames so far."""
-        counters = self.state.counters
-        return dict(zip(counters.dtype.names or (), counters[0].item(), strict=True))
+        counters, settled = self.state.counters, self.state.settled[0]
+        names = ("behaviours_refused", "waiting_retired", "unanswered")
+        return dict(zip(counters.dtype.names or (), counters[0].item(), strict=True)) | {
+            name: int(settled[name]) for name in names
+        }
 
     def explain(self, protocol: int, kind: Kind, pdu: bytes | None, request: bytes | None) -> Fields:
         """A PDU at full depth; nothing where its bytes were not kept."""

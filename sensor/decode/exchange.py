@@ -33,7 +33,7 @@ def _intern(s, b):
     `b` is the row after the last one in use, filled by the caller: a new behaviour is kept where it stands.
     """
     table, slots = s.behaviours, s.behaviour_slots
-    u = s.used[0]
+    u = s.settled[0]
     # Multilinear hashing: secret factors, so nobody can aim at a collision; products that need not wait for each other.
     k = u.keys
     h = mix(
@@ -73,7 +73,7 @@ def _intern(s, b):
         slot = (slot + 1) & mask
     row = u.behaviours
     if row >= len(table) - 1:  # the last row stays scratch
-        s.counters[0].behaviours_refused += 1
+        u.behaviours_refused += 1
         return row - 1
     u.behaviours = row + 1
     slots[slot] = row + 1
@@ -120,10 +120,10 @@ def retire(s, place):
     w = s.waiting[place]
     if w.expects == MAY_BE_ANSWERED:
         return
-    s.counters[0].unanswered += 1
+    s.settled[0].unanswered += 1
     table = s.behaviours
     asked = table[w.behaviour]
-    b = table[s.used[0].behaviours]
+    b = table[s.settled[0].behaviours]
     b.client = asked.client
     b.server = asked.server
     b.protocol = asked.protocol
@@ -159,7 +159,7 @@ def _find(s, pdu, station, conversation, asked_forward):
     The tags of a set lie side by side: a search reads one line of the cache.
     """
     base = _waiting_set(pdu.transaction, station, conversation, asked_forward)
-    h = mix(s.used[0].seed + np.uint64(conversation), pdu.transaction)
+    h = mix(s.settled[0].seed + np.uint64(conversation), pdu.transaction)
     tag = np.uint32(h >> np.uint64(32)) | np.uint32(1)  # 0 says free
     free = np.int64(-1)
     for k in range(base, base + PENDING_WAYS):
@@ -189,7 +189,7 @@ def _make_place(s, pdu, conversation, forward, ts_ns):
         if s.waiting[k].ts_ns < s.waiting[oldest].ts_ns:
             oldest = np.int64(k)
     if ts_ns - s.waiting[oldest].ts_ns < UNANSWERED_AFTER_NS:  # it might still have been answered
-        s.counters[0].waiting_retired += 1
+        s.settled[0].waiting_retired += 1
     retire(s, oldest)
     return oldest
 
@@ -197,10 +197,9 @@ def _make_place(s, pdu, conversation, forward, ts_ns):
 @njit(cache=True, nogil=True, boundscheck=True, forceinline=True)
 def _settle(s, m, pdu, e):
     """Pair and intern the PDU of message `m`, and write its event `e`."""
-    u = s.used[0]
+    u = s.settled[0]
     table = s.behaviours
     conversation, forward, ts_ns, frame = np.int64(m.conversation), np.int64(m.forward), m.ts_ns, m.frame
-    c = s.conversations[conversation]
     anomalies = np.uint32(pdu.anomalies) | np.uint32(m.marks)
     request = np.int64(-1)
     request_frame = np.int64(-1)
@@ -240,12 +239,11 @@ def _settle(s, m, pdu, e):
     b.kind = pdu.kind
     b.station = pdu.station
     b.status = -1
-    sender, receiver = (c.a_host, c.b_host) if forward else (c.b_host, c.a_host)
     if pdu.kind == REQUEST:
-        b.client, b.server = sender, receiver
+        b.client, b.server = m.sender, m.receiver
         b.outcome = ASKED
     else:
-        b.client, b.server = receiver, sender
+        b.client, b.server = m.receiver, m.sender
         b.outcome = UNSOLICITED
         if pdu.kind == RESPONSE:
             b.outcome = ANSWERED
@@ -310,11 +308,14 @@ def _settle(s, m, pdu, e):
 
 
 @njit(cache=True, nogil=True, boundscheck=True)
-def settle(messages, pdus, state, events):
-    """Third pass: the messages of a batch and their PDUs become events, row for row."""
+def settle(messages, pdus, count, state, events):
+    """Third pass: the first `count` messages of a batch and their PDUs become events, row for row.
+
+    It touches nothing of `state` that the first pass writes, so that both may run at the same time.
+    """
     messages, pdus, events = borrow(messages), borrow(pdus), borrow(events)
     s = state[0]
-    for i in range(s.used[0].messages):
+    for i in range(count):
         _settle(s, messages[i], pdus[i], events[i])
 
 

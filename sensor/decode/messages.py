@@ -62,6 +62,8 @@ def _emit(s, messages, side, protocol, conversation, forward, ts_ns, frame, at, 
     m.link = link
     m.octets = end - at
     m.conversation = conversation
+    m.sender = c.a_host if forward else c.b_host
+    m.receiver = c.b_host if forward else c.a_host
     m.protocol = protocol
     m.forward = forward
     m.to_server = 1 if forward == c.server else 0  # endpoint a sends to b, and b is the server

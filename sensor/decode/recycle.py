@@ -32,7 +32,7 @@ def recycle(state, now_ns):
     table, sides = s.conversations, s.sides
     for row in range(u.conversations):
         table[row].wanted = 0
-    for k in range(u.behaviours):
+    for k in range(s.settled[0].behaviours):
         if s.behaviours[k].conversation >= 0:
             table[s.behaviours[k].conversation].wanted = 1
     for k in range(PENDING):

@@ -165,6 +165,7 @@ MESSAGE = record(  # a whole message that the streams gave, not read yet
         ("link", "i8"),  # DNP3: source << 16 | destination; -1: a link frame, no fragment
         ("octets", "i4"),  # its length
         ("conversation", "i4"),
+        ("sender", "i4"), ("receiver", "i4"),  # rows of the host table
         ("marks", "u4"),  # anomalies of the stream and of the protocol's own fragments
         ("protocol", "u1"),
         ("forward", "u1"),  # 1 when endpoint a sent it
@@ -210,9 +211,6 @@ COUNTERS = record(
             "promises_broken",  # conversations that speak another protocol than their port promised
             "assemblies_refused",  # fragments dropped: HOLDS, HOLD_BYTES or ASSEMBLIES_EACH reached
             "conversations_refused",
-            "behaviours_refused",
-            "waiting_retired",  # requests given up although they were young, for want of a place
-            "unanswered",
             "other_cotp",  # COTP user data that is neither S7comm nor MMS
             "dnp3_link_only",  # link frames without user data
             "dnp3_crc",  # link frames with a wrong CRC
@@ -225,8 +223,6 @@ USED = record(
     [
         ("hosts", "i8"),
         ("conversations", "i8"),
-        ("behaviours", "i8"),
-        ("events", "i8"),  # over the whole run
         ("messages", "i8"),  # in this batch
         ("found", "u8"),  # protocols of this batch, a bit for each
         ("assembled", "i8"),  # bytes in this batch
@@ -241,15 +237,26 @@ USED = record(
         ("recycled", "i8"),  # how often rows were freed
         ("next_reading", "i8"),  # slot to be given next
         ("last_ns", "i8"),
-        ("behaviour_mask", "i8"),  # length of the part of the hash table in use, less 1: it grows with what it holds
-        ("conversation_mask", "i8"),
+        ("conversation_mask", "i8"),  # length of the part of the hash table in use, less 1: it grows with what it holds
         ("drain", "i8"),
         ("irregular", "i8"),  # addresses of messages._drain and of streams._irregular
         ("seed", "u8"),  # of every hash
-        ("keys", "u8", (12,)),  # secret odd factors, one for each field of a behaviour's identity
     ]
 )
 
+# The same of the third pass, which runs while the first is at the next messages: they write no record in common.
+SETTLED = record(
+    [
+        ("behaviours", "i8"),
+        ("events", "i8"),  # over the whole run
+        ("behaviour_mask", "i8"),  # as `conversation_mask`
+        ("behaviours_refused", "i8"),  # counters, see COUNTERS
+        ("waiting_retired", "i8"),  # requests given up although they were young, for want of a place
+        ("unanswered", "i8"),
+        ("seed", "u8"),
+        ("keys", "u8", (12,)),  # secret odd factors, one for each field of a behaviour's identity
+    ]
+)
 
 # Everything in one record: compiled code passes it on as one pointer. Arrays passed one by one would be copied, seven
 # words each, at every call, which cost more than the decoding.
@@ -289,6 +296,7 @@ STATE = record(
         ("reading_hashes", "u8", (ROOM_READING,)),  # scratch, as are the next two
         ("reading_counters", COUNTERS, (1,)),
         ("reading_talk", CONVERSATION, (1,)),
+        ("settled", SETTLED, (1,)),
         ("waiting", WAITING, (PENDING,)),
         ("waiting_tags", "u4", (PENDING,)),  # part of each one's hash, 0 where nothing waits
         ("behaviours", BEHAVIOUR, (MAX_BEHAVIOURS,)),
@@ -303,8 +311,9 @@ def new_state(ports: Mapping[int, int], seed: int) -> npt.NDArray[np.void]:
     state = untouched(1, STATE)
     s = state[0]
     s.used[0].seed = seed
-    s.used[0].behaviour_mask = s.used[0].conversation_mask = FIRST_SLOTS - 1
-    s.used[0].keys[:] = np.random.default_rng(seed).integers(0, 2**64, 12, np.uint64) | np.uint64(1)
+    s.settled[0].seed = seed
+    s.settled[0].behaviour_mask = s.used[0].conversation_mask = FIRST_SLOTS - 1
+    s.settled[0].keys[:] = np.random.default_rng(seed).integers(0, 2**64, 12, np.uint64) | np.uint64(1)
     s.used[0].free_holds, s.used[0].free_parks = HOLDS, PARKS
     for ages in (s.hold_ages[0], s.park_ages[0]):
         ages.oldest = ages.newest = -1
