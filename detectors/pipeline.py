@@ -21,13 +21,20 @@ from detectors.engineering.operations import Engineering
 from detectors.engineering.session import GAP_NS, LEAD_NS
 from detectors.evasion import Evasion
 from detectors.finding import MAX_EVIDENCE_FRAMES, Finding
+from detectors.flood import Flood
 from detectors.function_scan import FunctionScan
 from detectors.indicators import Indicators
+from detectors.masters import Masters
 from detectors.new_writer import LEARN_SHARE, NewWriter
 from detectors.operations import Operations
 from detectors.other_protocol import OtherProtocol
+from detectors.passwords import Passwords
 from detectors.point_scan import PointScan
 from detectors.problem import Problem
+from detectors.public_address import PublicAddress
+from detectors.repeats import Repeats
+from detectors.station_scan import StationScan
+from detectors.sweep import Sweep
 from detectors.unanswered import Unanswered
 from sensor.capture.frames import FrameBatch
 from sensor.capture.interface import Health
@@ -65,6 +72,13 @@ DETECTORS: tuple[Callable[[Options], Detector], ...] = (
     lambda options: NewWriter(options.learn_s, options.learn_share),
     lambda _: Unanswered(),
     lambda _: OtherProtocol(),
+    lambda _: Sweep(),
+    lambda _: StationScan(),
+    lambda _: Masters(),
+    lambda _: Flood(),
+    lambda _: Repeats(),
+    lambda _: Passwords(),
+    lambda _: PublicAddress(),
     lambda _: Evasion(),
     lambda options: Indicators(options.indicators),
     lambda options: CaptureHealth(options.health),

@@ -21,7 +21,7 @@ MAX_LISTED = 8  # distinct values of one field named in a sentence
 WORDS = frozenset({
     "source", "destination", "station", "count", "distinct", "examples", "seconds", "learned", "conversations",
     "indicator", "bulletin", "operation", "detector", "protocol", "port", "verbs", "seen", "sequence", "other",
-    "interface", "state", "tool", "duration",
+    "interface", "state", "tool", "duration", "peak",
 })  # fmt: skip
 
 _PIECE = re.compile(r"\[([^\[\]]*)\]|([^\[\]]+)")

@@ -1,0 +1,114 @@
+"""Public addresses: a control device that hosts on the Internet can reach, or that calls one.
+
+Catches conversations that carry an industrial protocol, or stand on a port of one and got an answer, between an address
+of the plant and one that is routed on the Internet. Plants that use public addresses inside are known by it that both
+ends do, and are passed over. Blind to what a VPN or a gateway hides. Looks once at each conversation, ten seconds after
+it began. Technique: T0883.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from ipaddress import ip_address
+
+import numpy as np
+
+from detectors.cases import Cases, carried
+from detectors.contract import Scene
+from detectors.finding import Finding, Severity
+from detectors.roles import Roles, said
+from detectors.sweep import PORTS, SETTLED_NS
+from detectors.talks import FreshTalks, Rows, called
+from sensor.decode.packet import TCP, UDP
+from sensor.events import EventBatch
+from sensor.operations import Verb
+
+MAX_PENDING = 1 << 14  # conversations on industrial ports that wait for their first answer
+MAX_HOSTS = 1 << 16  # addresses whose kind is remembered
+
+
+class PublicAddress:
+    """See the module."""
+
+    name = "public_address"
+
+    def __init__(self) -> None:
+        self._fresh = FreshTalks()
+        self._rows: Rows = np.zeros(0, np.int64)
+        self._numbers: Rows = np.zeros(0, np.int64)
+        self._public: dict[int, bool] = {}
+        self._roles = Roles()
+        self._cases = Cases()
+
+    def observe(self, batch: EventBatch, scene: Scene) -> Iterable[Finding]:
+        """See Detector."""
+        self._look(scene, final=False)
+        return self._cases.say(scene, final=False)
+
+    def flush(self, scene: Scene) -> Iterator[Finding]:
+        """See Detector."""
+        self._look(scene, final=True)
+        return self._cases.say(scene, final=True)
+
+    def _look(self, scene: Scene, *, final: bool) -> None:
+        table = scene.view.conversations
+        new = self._fresh.rows(scene.view, scene.now_ns)
+        if len(new):
+            talks = table[new]
+            new = new[np.isin(talks["transport"], (TCP, UDP))]
+            one_public = [row for row in new[: 4 * MAX_PENDING].tolist() if self._outside(scene, row)]
+            rows = np.array(one_public[: max(MAX_PENDING - len(self._rows), 0)], np.int64)
+            self._rows = np.concatenate([self._rows, rows])
+            self._numbers = np.concatenate([self._numbers, table["number"][rows]])
+        if not len(self._rows) or not (final or scene.now_ns - table["first_ns"][self._rows[0]] >= SETTLED_NS):
+            return
+        ripe = final | (table["first_ns"][self._rows] <= scene.now_ns - SETTLED_NS)
+        same = table["number"][self._rows] == self._numbers
+        rows = self._rows[ripe & same]
+        self._rows, self._numbers = self._rows[~ripe], self._numbers[~ripe]
+        who = called(table[rows])
+        speaks = (table["messages"][rows] > 0) | (PORTS[who.port] & ~who.silent)
+        for row in rows[speaks].tolist():
+            self._tell(scene, row)
+
+    def _outside(self, scene: Scene, row: int) -> bool:
+        """Whether exactly one end has a public address."""
+        talk = scene.view.conversations[row]
+        return self._is_public(scene, int(talk.a_host)) != self._is_public(scene, int(talk.b_host))
+
+    def _is_public(self, scene: Scene, host: int) -> bool:
+        if host not in self._public:
+            if len(self._public) >= MAX_HOSTS:
+                self._public.clear()
+            address = ip_address(scene.view.host(host))
+            self._public[host] = address.is_global and not address.is_multicast
+        return self._public[host]
+
+    def _tell(self, scene: Scene, row: int) -> None:
+        talk = scene.view.conversations[row]
+        who = called(talk.reshape(1))
+        asker, asked = int(who.asker[0]), int(who.asked[0])
+        inbound = self._is_public(scene, asker)
+        rule = "internet.inbound" if inbound else "internet.outbound"
+        case = self._cases.case(
+            scene,
+            rule,
+            (asker, asked, int(who.port[0])),
+            protocol=carried(talk),
+            source_ip=scene.view.host(asker),
+            destination_ip=scene.view.host(asked),
+            destination_port=int(who.port[0]),
+        )
+        if not talk.messages:  # a port alone proves little
+            case.severity = Severity.LOW
+        elif inbound and (verbs := self._commands(scene, asker, asked)):
+            case.severity = Severity.HIGH
+            case.values = {"verbs": said(verbs)}
+        case.problem.add(1, int(talk.first_ns), int(talk.last_ns))
+        scene.show_frame(case.problem.exhibit, int(talk.first_frame))
+
+    def _commands(self, scene: Scene, asker: int, asked: int) -> dict[Verb, None]:
+        """What a host told another to do."""
+        table = scene.view.behaviours.table
+        rows = np.flatnonzero((table["client"] == asker) & (table["server"] == asked))
+        return dict.fromkeys(verb for _, verb in self._roles.commands(scene.view, rows))

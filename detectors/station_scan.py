@@ -1,0 +1,127 @@
+"""Station scan: one host asks behind one address for stations that are not there, one number after the other.
+
+Catches Modbus units, DNP3 link addresses (those of masters too: outstations often obey one master address only) and IEC
+104 common addresses that are asked a few times each and never answered, or only by the gateway that says so. Distinct
+stations are counted over a day, not rates. A master that polls absent stations asks them again and again, and is passed
+over. Works on behaviours that are new. Technique: T0846.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from detectors.cases import Cases, examples
+from detectors.contract import Fresh, Scene, alike, ends
+from detectors.finding import Finding
+from sensor.decode.pdu import Outcome, Protocol, family
+from sensor.events import EventBatch
+
+ENOUGH = 8  # stations: a gateway with more of them off is rare, and asked for ever
+ATTEMPTS = 3  # more requests to one station are polling
+SETTLED_NS = 5 * 10**9  # an answer comes sooner
+WINDOW_NS = 24 * 3600 * 10**9
+MAX_PAIRS = 1024  # pairs of hosts followed; more at one time are left out
+MAX_STATIONS = 4096  # remembered of each
+NUMBERED = (Protocol.MODBUS, Protocol.MODBUS_RTU, Protocol.DNP3, Protocol.IEC104)
+NOBODY_THERE = (0x0A, 0x0B)  # Modbus exceptions of a gateway: no path, no response (V1.1b3, section 7)
+LEAST_BROADCAST = {Protocol.DNP3: 0xFFF0, Protocol.IEC104: 0xFFFF}  # from here on nobody answers by number
+
+
+class StationScan:
+    """See the module."""
+
+    name = "station_scan"
+
+    def __init__(self) -> None:
+        self._fresh = Fresh()
+        self._cases = Cases()
+        self._stations: dict[tuple[int, int, int], set[int]] = {}
+        self._pending: dict[tuple[int, int, int], int] = {}  # pair -> when its latest new station was asked
+        self._told: dict[tuple[int, int, int], int] = {}
+
+    def observe(self, batch: EventBatch, scene: Scene) -> Iterable[Finding]:
+        """See Detector."""
+        self._learn(scene)
+        if self._pending:
+            self._judge(scene, final=False)
+        return self._cases.say(scene, final=False)
+
+    def flush(self, scene: Scene) -> Iterator[Finding]:
+        """See Detector."""
+        self._learn(scene)
+        self._judge(scene, final=True)
+        return self._cases.say(scene, final=True)
+
+    def _learn(self, scene: Scene) -> None:
+        """Note the stations that are asked for the first time."""
+        table = scene.view.behaviours.table
+        new = self._fresh.rows(table)
+        if not len(new):
+            return
+        b = table[new]
+        b = b[(b["outcome"] == Outcome.ASKED) & (b["station"] >= 0) & np.isin(b["protocol"], NUMBERED)]
+        if not len(b):
+            return
+        for same in alike([b["client"], b["server"], b["protocol"]]):
+            one = b[same[0]]
+            key = (int(one.client), int(one.server), int(one.protocol))
+            if key not in self._stations and len(self._stations) >= MAX_PAIRS:
+                continue
+            stations = self._stations.setdefault(key, set())
+            before = len(stations)
+            if before < MAX_STATIONS:
+                stations.update(np.unique(b["station"][same])[: MAX_STATIONS - before].tolist())
+            if len(stations) >= ENOUGH and len(stations) > before:
+                self._pending[key] = int(b["first_ns"][same].max())
+
+    def _judge(self, scene: Scene, *, final: bool) -> None:
+        due = [key for key, at in self._pending.items() if final or scene.now_ns - at >= SETTLED_NS]
+        for key in due:
+            del self._pending[key]
+            self._tell(scene, key)
+
+    def _tell(self, scene: Scene, key: tuple[int, int, int]) -> None:
+        """A finding where enough of the stations of a pair were tried and are not there."""
+        client, server, protocol = key
+        table = scene.view.behaviours.table
+        mine = np.flatnonzero(
+            (table["client"] == client) & (table["server"] == server) & (table["protocol"] == protocol)
+        )
+        b = table[mine]
+        asked = b["outcome"] == Outcome.ASKED
+        recent = asked & (b["last_ns"] >= scene.now_ns - WINDOW_NS)
+        told_off = (b["outcome"] == Outcome.REFUSED) & np.isin(b["status"], NOBODY_THERE) & (protocol != Protocol.DNP3)
+        there = np.isin(b["outcome"], (Outcome.ANSWERED, Outcome.REFUSED)) & ~told_off
+        answering = np.unique(b["station"][there])
+        stations, place = np.unique(b["station"][recent], return_inverse=True)
+        attempts = np.bincount(place, b["count"][recent], len(stations))
+        absent = stations[(attempts <= ATTEMPTS) & ~np.isin(stations, answering)]
+        if protocol in LEAST_BROADCAST:
+            absent = absent[(absent & 0xFFFF) < LEAST_BROADCAST[Protocol(protocol)]]
+        if len(absent) < ENOUGH or len(absent) <= len(answering):
+            return
+        rows = mine[recent & np.isin(b["station"], absent)]
+        case = self._cases.case(
+            scene,
+            "scan.stations",
+            key,
+            protocol=family(protocol).name.lower(),
+            **ends(scene.view.behaviours.describe(int(rows[0]))),
+        )
+        case.values = {"distinct": len(absent), "examples": examples(_shown(protocol, absent))}
+        told, self._told[key] = self._told.get(key, 0), len(absent)
+        case.problem.add(len(absent) - told, int(table["first_ns"][rows].min()), int(table["last_ns"][rows].max()))
+        for row in rows[:100].tolist():
+            frame = int(table["first_frame"][row])
+            scene.show_frame(case.problem.exhibit, frame, ({"frame": frame, **scene.view.behaviours.describe(row)},))
+
+
+def _shown(protocol: int, stations: npt.NDArray[Any]) -> list[str]:
+    """Stations as the protocol writes them; of DNP3 the address of the master too."""
+    if protocol != Protocol.DNP3:
+        return [str(station) for station in stations.tolist()]
+    return [f"{station >> 16}→{station & 0xFFFF}" for station in stations.tolist()]

@@ -1,0 +1,204 @@
+"""Sweeps: one host looks for devices on the network, or for open ports on one device, however slowly.
+
+Catches conversations that stay without an answer, counted by distinct hosts of one industrial port (`scan.hosts`) and
+by distinct ports of one host (`scan.ports`) over a day: one probe an hour counts as much as a thousand a second. Who
+asks a few hosts again and again is a master that waits for devices that are off, and is passed over. Blind to a sweep
+whose every probe is answered, and to probes that no frame carries because nobody answered ARP. Works on the
+conversation table, each row once, ten seconds after it began. Technique: T0846.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+import numpy.typing as npt
+
+from detectors.cases import Cases, carried, examples
+from detectors.contract import Scene, alike
+from detectors.finding import Finding
+from detectors.talks import FreshTalks, Rows, called
+from sensor.decode.packet import TCP, UDP
+from sensor.decode.recognise import WATCHED_PORTS
+from sensor.events import EventBatch
+
+# Further ports of control devices: Red Lion, CODESYS, Omron FINS, Unitronics PCOM, TriStation, PROFINET, FL-net, Fox.
+OTHER_PORTS = (789, 1217, 1502, 1911, 2222, 2455, 4911, 5006, 5007, 9600, 11740, 18245, 20256, 20547, 34962, 34964)
+ENOUGH_HOSTS = 8  # on one port: a master that was set up before its devices seldom waits for more
+ENOUGH_PORTS = 15  # of one host
+ATTEMPTS = 3  # more conversations with one host are no probes
+SETTLED_NS = 10 * 10**9  # an answer comes sooner
+WINDOW_NS = 24 * 3600 * 10**9
+EPHEMERAL = 32768  # ports from here on are given to whoever calls (Linux; others begin higher)
+MAX_PENDING = (
+    1 << 16
+)  # conversations that wait to be judged; more at one time are a flood, which another detector tells
+MAX_FOLLOWED = 1024  # askers on one port, and pairs; more at one time are left out
+MAX_DISTINCT = 4096  # hosts or ports remembered of each
+
+PORTS = np.zeros(65536, np.bool_)
+PORTS[[*WATCHED_PORTS, *OTHER_PORTS]] = True
+
+
+class _Tried:
+    """What one asker tried without an answer: thing -> (first seen, attempts), and whom it does speak with."""
+
+    def __init__(self) -> None:
+        self.silent: dict[int, tuple[int, int]] = {}
+        self.answering: set[int] = set()
+        self.told = 0
+        self.last_ns = 0
+
+    def note(self, thing: int, first_ns: int, attempts: int) -> None:
+        known = self.silent.get(thing)
+        if known is not None:
+            self.silent[thing] = (known[0], known[1] + attempts)
+        elif len(self.silent) < MAX_DISTINCT:
+            self.silent[thing] = (first_ns, attempts)
+        self.last_ns = max(self.last_ns, first_ns)
+
+    def probed(self) -> list[int]:
+        """Things within the window that were tried a few times only and never answered."""
+        begin = self.last_ns - WINDOW_NS
+        return [
+            thing
+            for thing, (first_ns, attempts) in self.silent.items()
+            if first_ns >= begin and attempts <= ATTEMPTS and thing not in self.answering
+        ]
+
+
+class Sweep:
+    """See the module."""
+
+    name = "sweep"
+
+    def __init__(self) -> None:
+        self._fresh = FreshTalks()
+        self._rows: Rows = np.zeros(0, np.int64)
+        self._numbers: Rows = np.zeros(0, np.int64)
+        self._cases = Cases()
+        self._hosts: dict[tuple[int, int], _Tried] = {}
+        self._ports: dict[tuple[int, int], _Tried] = {}
+
+    def observe(self, batch: EventBatch, scene: Scene) -> Iterable[Finding]:
+        """See Detector."""
+        self._look(scene, final=False)
+        return self._cases.say(scene, final=False)
+
+    def flush(self, scene: Scene) -> Iterator[Finding]:
+        """See Detector."""
+        self._look(scene, final=True)
+        return self._cases.say(scene, final=True)
+
+    def _look(self, scene: Scene, *, final: bool) -> None:
+        table = scene.view.conversations
+        new = self._fresh.rows(scene.view, scene.now_ns)
+        if len(new):
+            new = new[: max(MAX_PENDING - len(self._rows), 0)]
+            self._rows = np.concatenate([self._rows, new])
+            self._numbers = np.concatenate([self._numbers, table["number"][new]])
+        if not len(self._rows):
+            return
+        if not final and scene.now_ns - int(table["first_ns"][self._rows[0]]) < SETTLED_NS:
+            return
+        ripe = table["first_ns"][self._rows] <= scene.now_ns - SETTLED_NS
+        if final:
+            ripe[:] = True
+        same = table["number"][self._rows] == self._numbers  # otherwise the row stands for another by now
+        rows = self._rows[ripe & same]
+        self._rows, self._numbers = self._rows[~ripe], self._numbers[~ripe]
+        rows = rows[np.isin(table["transport"][rows], (TCP, UDP))]
+        if len(rows):
+            self._judge(scene, rows)
+
+    def _judge(self, scene: Scene, rows: Rows) -> None:
+        talks = scene.view.conversations[rows]
+        who = called(talks)
+        tcp = talks["transport"] == TCP
+        on_port = PORTS[who.port] & ~_to_many(scene, who.asked)
+        self._sweep(scene, rows[on_port & who.silent], silent=True)
+        self._sweep(scene, rows[on_port & ~who.silent], silent=False)
+        opened = tcp & (who.asker_port >= 1024) & (who.port < EPHEMERAL)
+        self._scan(scene, rows[opened & who.silent])
+
+    def _sweep(self, scene: Scene, rows: Rows, *, silent: bool) -> None:
+        """Hosts of one port."""
+        talks = scene.view.conversations[rows]
+        who = called(talks)
+        known = _followed(self._hosts, who.asker, who.port)
+        rows, talks = rows[known], talks[known]
+        who = called(talks)
+        for same in alike([who.asker, who.port, who.asked]):
+            at = same[0]
+            key, asked = (int(who.asker[at]), int(who.port[at])), int(who.asked[at])
+            tried = self._hosts.setdefault(key, _Tried())
+            if not silent:
+                if len(tried.answering) < MAX_DISTINCT:
+                    tried.answering.add(asked)
+                continue
+            tried.note(asked, int(talks["first_ns"][same].min()), len(same))
+            if len(tried.silent) < ENOUGH_HOSTS:
+                continue
+            probed = tried.probed()
+            if len(probed) >= ENOUGH_HOSTS and len(probed) > len(tried.answering):
+                self._tell(scene, "scan.hosts", key, tried, probed, int(rows[at]))
+
+    def _scan(self, scene: Scene, rows: Rows) -> None:
+        """Ports of one host."""
+        talks = scene.view.conversations[rows]
+        who = called(talks)
+        known = _followed(self._ports, who.asker, who.asked)
+        rows, talks = rows[known], talks[known]
+        who = called(talks)
+        for same in alike([who.asker, who.asked]):
+            at = same[0]
+            key = (int(who.asker[at]), int(who.asked[at]))
+            tried = self._ports.setdefault(key, _Tried())
+            for one in same[:MAX_DISTINCT].tolist():
+                tried.note(int(who.port[one]), int(talks["first_ns"][one]), 1)
+            probed = tried.probed()
+            if len(probed) >= ENOUGH_PORTS:
+                self._tell(scene, "scan.ports", key, tried, probed, int(rows[at]))
+
+    def _tell(self, scene: Scene, rule: str, key: tuple[int, int], tried: _Tried, probed: list[int], row: int) -> None:
+        view = scene.view
+        talk = view.conversations[row]
+        if rule == "scan.hosts":
+            case = self._cases.case(
+                scene, rule, key, protocol=carried(talk), source_ip=view.host(key[0]), destination_port=key[1]
+            )
+            shown = examples(view.host(host) for host in probed)
+        else:
+            case = self._cases.case(
+                scene, rule, key, protocol=carried(talk) if talk.transport != TCP else "tcp",
+                source_ip=view.host(key[0]), destination_ip=view.host(key[1]),
+            )  # fmt: skip
+            shown = examples(sorted(probed))
+        times = [tried.silent[thing][0] for thing in probed]
+        case.values = {"distinct": len(probed), "examples": shown, "seconds": (max(times) - min(times)) // 10**9}
+        case.problem.add(len(probed) - tried.told, min(times), max(times))
+        tried.told = max(tried.told, len(probed))
+        scene.show_frame(case.problem.exhibit, int(talk.first_frame))
+
+
+def _followed(
+    index: dict[tuple[int, int], _Tried], one: npt.NDArray[np.int32], other: npt.NDArray[np.int32]
+) -> npt.NDArray[np.bool_]:
+    """Which rows may be counted: all while there is room in the index, then those whose key is in it."""
+    keys = one.astype(np.int64) << 32 | other
+    room = MAX_FOLLOWED - len(index)
+    if len(keys) <= room:
+        return np.ones(len(keys), np.bool_)
+    known = np.array([first << 32 | second for first, second in index], np.int64)
+    return np.isin(keys, np.concatenate([known, np.setdiff1d(keys, known)[:room]]))
+
+
+def _to_many(scene: Scene, host: npt.NDArray[np.int32]) -> npt.NDArray[np.bool_]:
+    """Which rows of the host table are IPv4 multicast or broadcast addresses: nobody answers as those."""
+    hosts = scene.view.state.hosts
+    address = hosts["lo"][host]
+    four: npt.NDArray[np.bool_] = hosts["family"][host] == 4
+    many: npt.NDArray[np.bool_] = four & (
+        (address >> np.uint64(28) >= np.uint64(0xE)) | (address & np.uint64(0xFF) == np.uint64(0xFF))
+    )
+    return many
