@@ -116,8 +116,8 @@ class Sweep:
         who = called(talks)
         tcp = talks["transport"] == TCP
         on_port = PORTS[who.port] & ~_to_many(scene, who.asked)
-        self._sweep(scene, rows[on_port & who.silent], silent=True)
         self._sweep(scene, rows[on_port & ~who.silent], silent=False)
+        self._sweep(scene, rows[on_port & who.silent], silent=True)
         opened = tcp & (who.asker_port >= 1024) & (who.port < EPHEMERAL)
         self._scan(scene, rows[opened & who.silent])
 
