@@ -227,12 +227,13 @@ def run(protocol: Protocol, seed: int, seconds: float, messages: int, say: Calla
     worst = 0.0
     while (done < messages if messages else time.monotonic() - began < seconds) or number < 2:
         batch = mutants.batch(number)
-        start = time.perf_counter()
+        start, spent = time.perf_counter(), time.process_time()
         try:
             events += decode(decoder, batch, random)
         except FoundError as found:
             raise FoundError(f"{protocol.name.lower()}, seed {seed}, batch {number}: {found}", found.batch) from found
-        took = time.perf_counter() - start
+        # Less of clock and processor time: what else the machine does is not the message's fault.
+        took = min(time.perf_counter() - start, time.process_time() - spent)
         worst = max(worst, took) if number > 1 else worst
         if number > 1 and took > BATCH * 20e-6 and slowest(batch) > SLOWEST_S:
             raise FoundError(f"{protocol.name.lower()}, seed {seed}, batch {number}: one message is too slow", batch)
