@@ -8,11 +8,12 @@ compiler and a sensor host needs no web stack.
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
 from commands import complain
+from commands.baseline import ENFORCED, baseline, enforced
 from commands.console import console
 from commands.score import score
 
@@ -69,9 +70,10 @@ def decode(captures: tuple[str, ...], form: str, together: bool) -> None:
 @main.command()
 @click.option("--format", "form", type=click.Choice(["text", "jsonl"]), default="text", show_default=True)
 @click.option("--lang", type=click.Choice(["zh", "en"]), help="Language of the text; by default that of the locale.")
+@ENFORCED
 @TOGETHER
 @CAPTURES
-def inspect(captures: tuple[str, ...], form: str, lang: str | None, together: bool) -> None:
+def inspect(captures: tuple[str, ...], form: str, lang: str | None, together: bool, **plant: Any) -> None:
     """Findings in CAPTURE..., to standard output; no server, nothing stored.
 
     Exit codes: 0 all captures were inspected, whether something was found or not; 1 a detector failed (the findings say
@@ -80,7 +82,10 @@ def inspect(captures: tuple[str, ...], form: str, lang: str | None, together: bo
     from detectors.inspection import inspect_captures
 
     try:
-        sys.exit(inspect_captures(captures, form=form, lang=lang, together=together, complain=complain))
+        options = enforced(**plant)
+        sys.exit(
+            inspect_captures(captures, form=form, lang=lang, together=together, complain=complain, options=options)
+        )
     except BrokenPipeError:  # the reader has seen enough (`| head`)
         sys.stderr.close()
         sys.exit(0)
@@ -253,6 +258,7 @@ def sensor_run(
 
 
 rules.add_command(score)
+main.add_command(baseline)
 main.add_command(console)
 
 if __name__ == "__main__":

@@ -41,10 +41,12 @@ def inspect_captures(
     together: bool,
     complain: Callable[[object], None],
     out: TextIO | None = None,
+    options: Options | None = None,
 ) -> int:
     """Inspect captures one after the other, or `together` as one stream of time; the exit code.
 
     form: "text" or "jsonl". lang: "zh", "en" or None for the locale's. complain: takes what a person must be told.
+    options: how to inspect; the capture's name is put into them.
     """
     out = out or sys.stdout
     worst = 0
@@ -60,7 +62,7 @@ def inspect_captures(
     runs: list[tuple[str, Sequence[Capture]]]
     runs = [(f"{len(captures)} captures", captures)] if together and captures else [(it.path, [it]) for it in captures]
     for title, members in runs:
-        findings, frames, events = _run(title, members, together=together, named=named)
+        findings, frames, events = _run(title, members, options or Options(), together=together, named=named)
         worst = max(worst, int(any(it.rule_id == "detector.failed" for it in findings)))
         if isinstance(writer, _Lines):
             writer.findings(findings)
@@ -77,11 +79,14 @@ def inspect_captures(
     return worst
 
 
-def _run(title: str, captures: Sequence[Capture], *, together: bool, named: bool) -> tuple[list[Finding], int, int]:
+def _run(
+    title: str, captures: Sequence[Capture], options: Options, *, together: bool, named: bool
+) -> tuple[list[Finding], int, int]:
     """(findings, frames, events) of one run."""
     merged = Together(captures) if together else None
     source: Iterable[FrameBatch] = merged if merged is not None else captures[0]
-    pipeline = Pipeline(Options(capture=captures[0].path if named and merged is None else ""))
+    name = captures[0].path if named and merged is None else ""
+    pipeline = Pipeline(dataclasses.replace(options, capture=name))
     findings = merge(pipeline.run(watched(ahead(source), title)))
     if merged is not None:
         findings = [_led_back(finding, merged) for finding in findings]

@@ -15,6 +15,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from detectors import knowledge
+from detectors.baseline.book import Baseline
+from detectors.baseline.enforcer import Enforcer
 from detectors.capture_health import CaptureHealth
 from detectors.contract import Detector, Scene
 from detectors.engineering.operations import Engineering
@@ -56,6 +58,7 @@ class Options:
     indicators: items as `GET /api/v1/config` gives them, see detectors/indicators.py.
     capture: path that every finding carries, "" for none.
     health: state and losses of the interfaces that are captured from, asked again and again; None in a capture.
+    baseline: what is normal here, to compare with; None where there is none.
     """
 
     learn_s: float | None = None
@@ -63,13 +66,15 @@ class Options:
     indicators: Sequence[Mapping[str, Any]] = field(default_factory=tuple)
     capture: str = ""
     health: Callable[[], Sequence[Health]] | None = None
+    baseline: Baseline | None = None
 
 
 DETECTORS: tuple[Callable[[Options], Detector], ...] = (
     lambda _: Operations(),
     lambda _: FunctionScan(),
     lambda _: PointScan(),
-    lambda options: NewWriter(options.learn_s, options.learn_share),
+    # A baseline that people approved knows the writers better than an hour of watching does.
+    lambda options: Enforcer(options.baseline) if options.baseline else NewWriter(options.learn_s, options.learn_share),
     lambda _: Unanswered(),
     lambda _: OtherProtocol(),
     lambda _: Sweep(),

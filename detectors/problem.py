@@ -28,6 +28,7 @@ class Problem:
         self.values: dict[str, Any] = {}  # what the rule's texts may name, the same in every record
         self.total = 0
         self._open = 0
+        self.began_ns: int | None = None  # of the first event of all
         self._first_ns = self._last_ns = 0
         self._next_ns: int | None = None
         self._pause_ns = FIRST_PAUSE_NS
@@ -39,6 +40,7 @@ class Problem:
         first_ns, last_ns = min(first_ns, last_ns), max(first_ns, last_ns)
         self._first_ns = min(self._first_ns, first_ns) if self._open else first_ns
         self._last_ns = max(self._last_ns, last_ns) if self._open else last_ns
+        self.began_ns = first_ns if self.began_ns is None else min(self.began_ns, first_ns)
         self._open += count
         self.total += count
 
