@@ -4,7 +4,8 @@ Learning looks at the first part of what is seen of each device: `learn_s` secon
 time span of a capture, which is judged when the capture has ended. A device must have been in regular exchange all
 that time; of a device that just appeared nothing is claimed. Blind to a writer that was already there while learning,
 and to a known writer's host in wrong hands. What is dangerous is never learned: detectors/operations.py says it
-anyway. Techniques: T0855, T0848.
+anyway. A writer that is not new, or too early to tell, may still be one that never looks at what it changes: see
+detectors/blind_writer.py. Techniques: T0855, T0848, T0836.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from detectors import knowledge
+from detectors.blind_writer import ASKERS_READ, Write, blind
 from detectors.contract import Fresh, Labels, Scene, alike, ends, station_of
 from detectors.finding import Finding, Severity, Text
 from detectors.problem import Problem
@@ -26,6 +28,9 @@ from sensor.operations import Verb
 
 LEARN_SHARE = 0.2  # of the time span of a capture
 LEARN_MIN_S = 10.0  # less is too short to know who is who
+SURE_NS = 100 * 10**9  # a device watched for less before the first write: who else writes may just not have come yet
+WATCH_NS = 120 * 10**9  # after the first write; a station that has just started may write before its first poll
+MAX_WRITES = 64  # of one writer looked at one by one
 MIN_EXCHANGES = 10  # with a device, before it counts as known
 MAX_WRITERS = 4096  # pairs of writer and device; a flood beyond is followed as one
 
@@ -33,11 +38,13 @@ MAX_WRITERS = 4096  # pairs of writer and device; a flood beyond is followed as 
 class _Writer:
     """One host that commands one device."""
 
-    def __init__(self, client: int, server: int, problem: Problem) -> None:
-        self.client, self.server, self.problem = client, server, problem
+    def __init__(self, client: int, server: int, protocol: int, problem: Problem) -> None:
+        self.client, self.server, self.protocol, self.problem = client, server, protocol, problem
         self.first_ns: int | None = None
         self.verbs: dict[Verb, None] = {}
         self.new: bool | None = None  # None: not judged yet
+        self.blind: bool | None = None
+        self.writes: list[Write] = []  # the first of them
         self.seen: Text | None = None  # what it did before
         self.severity: Severity | None = None  # in place of the rule's
         self.watched_ns = 0  # how long its device was seen before the first write
@@ -72,7 +79,11 @@ class NewWriter:
             times = columns.ts_ns[mine]
             first = int(times.min())
             it.first_ns = first if it.first_ns is None else min(it.first_ns, first)
-            if it.new is False:
+            if len(it.writes) < MAX_WRITES:
+                some = mine[: MAX_WRITES - len(it.writes)]
+                wanted = (columns.ts_ns, columns.behaviour, columns.value)
+                it.writes += zip(*(column[some].tolist() for column in wanted), strict=True)
+            if it.new is False and it.blind is False:
                 continue
             it.problem.add(len(mine), first, int(times.max()))
             scene.show(it.problem.exhibit, batch, mine.tolist())
@@ -95,7 +106,11 @@ class NewWriter:
         if not len(new):
             return
         self._writer_of.grow(len(table))
-        for rows, verb in self._roles.commands(view, new):
+        orphans = new[np.isin(table["protocol"][new], ASKERS_READ) & (table["asked"][new] < 0)]
+        answers = self._roles.commands(
+            view, orphans, Outcome.ANSWERED, Kind.RESPONSE
+        )  # whose requests were not captured
+        for rows, verb in (*self._roles.commands(view, new), *answers):
             b = table[rows]
             # A DNP3 master is known by its link address too: another one from the same host is another master.
             asker = np.where(b["protocol"] == Protocol.DNP3, b["station"] >> 16, -1)
@@ -121,14 +136,16 @@ class NewWriter:
                 **ends(fields),
                 station=station_of(int(b.protocol), int(b.station)) if asker >= 0 else None,
             )
-            self._writers.append(_Writer(key[0], key[1], problem))
+            self._writers.append(_Writer(key[0], key[1], key[2], problem))
         return self._index[key]
 
     def _say(self, scene: Scene, learn_ns: int, *, final: bool) -> Iterator[Finding]:
         for it in self._writers:
             if it.new is None and it.first_ns is not None:
                 it.new = self._judge(scene, it, learn_ns)
-            if it.new and it.problem.open and (final or it.problem.due(scene.now_ns)):
+            if it.new is False and it.blind is None and (final or scene.now_ns - (it.first_ns or 0) >= WATCH_NS):
+                it.blind = self._look(scene, it)
+            if (it.new or it.blind) and it.problem.open and (final or it.problem.due(scene.now_ns)):
                 yield it.problem.record(scene.now_ns, self._values(it), severity=it.severity)
 
     def _judge(self, scene: Scene, it: _Writer, learn_ns: int) -> bool:
@@ -159,6 +176,18 @@ class NewWriter:
             since = (first_ns - int(earlier["first_ns"][asks].min())) // 10**9
             it.seen = Text(f"它在 {since} 秒前才出现", f"it had appeared only {since} seconds before")
         it.watched_ns = first_ns - int(device["first_ns"].min())
+        if it.watched_ns < SURE_NS and it.problem.rule.severity == Severity.MEDIUM:
+            it.severity = Severity.LOW
+        return True
+
+    def _look(self, scene: Scene, it: _Writer) -> bool:
+        """Whether a writer never looks at what it changes."""
+        if it.client < 0 or it.protocol not in ASKERS_READ:
+            return False
+        odd = blind(scene.view, self._roles, it.client, it.server, it.writes)
+        if odd is None:
+            return False
+        it.problem.rule, it.severity, it.seen = self._rules[odd.rule], odd.severity, odd.seen
         return True
 
     def _written_by_others(self, it: _Writer) -> bool:

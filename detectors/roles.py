@@ -55,13 +55,17 @@ class Roles:
         return self._verbs[key]
 
     def commands(
-        self, view: View, rows: npt.NDArray[np.int64], outcome: Outcome = Outcome.ASKED
+        self,
+        view: View,
+        rows: npt.NDArray[np.int64],
+        outcome: Outcome = Outcome.ASKED,
+        kind: Kind = Kind.REQUEST,
     ) -> list[tuple[npt.NDArray[np.int64], Verb]]:
-        """Those behaviours of `rows` that command, with this outcome: arrays of rows, each with its verb."""
+        """Those behaviours of `rows` that command, of this kind and outcome: arrays of rows, each with its verb."""
         if not len(rows):
             return []
         table: npt.NDArray[Any] = view.behaviours.table
-        asked = rows[(table["kind"][rows] == Kind.REQUEST) & (table["outcome"][rows] == outcome)]
+        asked = rows[(table["kind"][rows] == kind) & (table["outcome"][rows] == outcome)]
         b = table[asked]
         group = np.where(b["protocol"] == Protocol.DNP3, b["object"] >> 8, -1)
         found = []

@@ -28,7 +28,7 @@ def write(plant: Plant, client: str, server: str = PLC, transaction: int = 7777)
 
 
 def writers(findings: list[Finding]) -> list[str]:
-    return [it.source_ip for it in findings if it.rule_id.startswith("writer.")]
+    return [it.source_ip for it in findings if it.rule_id in ("writer.new", "writer.polled-device")]
 
 
 @pytest.mark.parametrize("options", [None, LIVE], ids=["capture", "live"])

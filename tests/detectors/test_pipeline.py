@@ -24,7 +24,9 @@ HMI, PLC = "10.1.0.5", "10.1.0.20"
 
 
 def writes(times: int) -> Plant:
+    """A station that looks at the device and writes."""
     plant = Plant()
+    plant.exchange(HMI, PLC, modbus.adu(9999, 1, modbus.read(3, 0, 1)), modbus.adu(9999, 1, modbus.registers(3, [1])))
     for n in range(times):
         request = modbus.adu(n, 1, modbus.write_register(10, n))
         plant.exchange(HMI, PLC, request, request)
