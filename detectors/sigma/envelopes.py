@@ -42,9 +42,9 @@ def _tpkt(user_data: bytes) -> bytes:
 
 
 def s7comm(said: Said) -> bytes:
-    """Parameters, and data behind `|`; parameters that begin with 00 01 12 are user data, others a job or its ack."""
+    """Parameters, and data behind `|`; parameters that begin with 00 or 01 are user data, others a job or its ack."""
     lengths = struct.pack(">HH", len(said.body), len(said.rest))
-    if said.body[:3] == b"\x00\x01\x12":
+    if said.body[:1] <= b"\x01":
         head = struct.pack(">BBHH", 0x32, 7, 0, said.number) + lengths
     elif said.asks:
         head = struct.pack(">BBHH", 0x32, 1, 0, said.number) + lengths

@@ -22,7 +22,7 @@ MAX_BODY = 1400  # octets of one message: each travels in one frame
 STEP_NS = 5_000_000  # between two messages
 HOSTS = 99  # clients and servers of one sample
 
-_STEP = re.compile(r"(?P<way>>>|<<|>|<)\s*(?P<options>(?:[a-z]+=\S+\s+)*)(?P<body>.*)", re.DOTALL)
+_STEP = re.compile(r"(?P<way>>>|<<|>|<)\s*(?P<options>(?:[a-z]+=\S+(?:\s+|$))*)(?P<body>.*)", re.DOTALL)
 _WAIT = re.compile(r"wait\s+(\d+(?:\.\d+)?)")
 _COUNTER = re.compile(r"\{n(?:([+*])(\d+))?(?::(8|16|24|32)(le)?)?\}")
 _PIECE = re.compile(r"\s+|'([^']*)'|\(|\)|([0-9a-fA-F]{2})")
