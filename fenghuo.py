@@ -168,6 +168,46 @@ def rules_explain(rule: str, lang: str | None) -> None:
         raise click.UsageError(f"there is no rule {rule!r}") from None
 
 
+@rules.command("convert")
+@click.option("--target", type=click.Choice(["elasticsearch"]), required=True, help="For which system.")
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["lucene", "dsl", "kibana"]),
+    default="lucene",
+    show_default=True,
+    help="The query alone, query DSL, or saved searches to be imported.",
+)
+@click.option("--mapping", is_flag=True, help="Print settings and mapping of the index instead: queries need them.")
+@click.argument("rule", nargs=-1, metavar="[RULE...]")
+def rules_convert(target: str, form: str, mapping: bool, rule: tuple[str, ...]) -> None:
+    """Queries that find in an index of events what RULE... matches, or all rules that are shipped.
+
+    RULE is a name, an id or a file. A rule that the target cannot say is named on standard error; exit code 1 where it
+    was asked for by name, or where a rule cannot be read.
+    """
+    import json
+
+    from detectors.sigma.convert import ConvertError, convert_named, index_mapping
+
+    if mapping:
+        click.echo(json.dumps(index_mapping(), indent=2))
+        return
+    sound = True
+    try:
+        for it in convert_named(rule, form):
+            if it.why:
+                sound = sound and not (rule or it.broken)
+                complain(f"{it.name}: not converted: {it.why}")
+            elif form == "lucene" and len(rule) != 1:
+                click.echo(f"# {it.name}: {it.title}\n{it.query}\n")
+            else:
+                click.echo(it.query)
+    except ConvertError as error:
+        raise click.UsageError(str(error)) from None
+    sys.exit(0 if sound else 1)
+
+
 @main.group()
 def sensor() -> None:
     """The sensor program: traffic in, findings to a console."""
