@@ -14,6 +14,7 @@ from typing import Protocol as Interface
 import numpy as np
 import numpy.typing as npt
 
+from detectors.darkness import Darkness
 from detectors.evidence import Budget, Exhibit
 from detectors.finding import Finding
 from detectors.secrets import Secrets
@@ -38,6 +39,7 @@ class Scene:
     view: answers questions about the run (sensor/view.py). now_ns: the latest capture time seen, -1 before the first
     event. start_ns: the earliest. frames: the latest batches of frames, from which evidence is cut.
     clock_ns: what the clock of a live link showed last, -1 in a capture. secrets: passwords that evidence hides.
+    darkness: when no frame came in.
     slow: what the slow protocols (ARP, LLDP, DCP, DHCP, names, ...) said since the batch before, each distinct message
         once for each batch of frames, in the order of their first frames: see sensor/slow/message.py.
     """
@@ -55,10 +57,12 @@ class Scene:
         self._slow_dropped = 0
         self.budget = Budget()
         self.secrets = Secrets()
+        self.darkness = Darkness()
 
     def remember(self, frames: FrameBatch) -> None:
         """Keep a batch of frames for evidence, and let go of older ones."""
         self.clock_ns = frames.clock_ns
+        self.darkness.look(frames)
         if not frames.size:
             return
         self._heard += self._slow_reader.read(frames)

@@ -23,7 +23,13 @@ from sensor.schema import FIELDS
 
 CLASSES = ("read", "write", "control", "critical", "engineering", "recon", "evasion", "session", "report")
 NOTHING = Text("", "")
-DETECTOR_FILES = ("detectors", "baseline", "engineering", "attacks")  # of rules/knowledge: what detectors claim
+DETECTOR_FILES = (
+    "detectors",
+    "baseline",
+    "rhythm",
+    "engineering",
+    "attacks",
+)  # of rules/knowledge: what detectors claim
 
 _RULE_ID = re.compile(r"[a-z][a-z0-9]*([._-][a-z0-9]+)+")
 _TECHNIQUE = re.compile(r"T0\d{3}")

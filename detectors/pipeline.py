@@ -35,6 +35,7 @@ from detectors.point_scan import PointScan
 from detectors.problem import Problem
 from detectors.public_address import PublicAddress
 from detectors.repeats import Repeats
+from detectors.rhythm import Rhythm
 from detectors.station_scan import StationScan
 from detectors.sweep import Sweep
 from detectors.unanswered import Unanswered
@@ -75,6 +76,7 @@ DETECTORS: tuple[Callable[[Options], Detector], ...] = (
     lambda _: PointScan(),
     # A baseline that people approved knows the writers better than an hour of watching does.
     lambda options: Enforcer(options.baseline) if options.baseline else NewWriter(options.learn_s, options.learn_share),
+    lambda options: Rhythm(options.baseline, watched=options.health is not None),
     lambda _: Unanswered(),
     lambda _: OtherProtocol(),
     lambda _: Sweep(),

@@ -22,7 +22,7 @@ WORDS = frozenset({
     "source", "destination", "station", "count", "distinct", "examples", "seconds", "learned", "conversations",
     "indicator", "bulletin", "operation", "detector", "protocol", "port", "verbs", "seen", "sequence", "other",
     "interface", "state", "tool", "duration", "peak",
-    "expected", "observed", "first_seen",
+    "expected", "observed", "first_seen", "since", "period",
 })  # fmt: skip
 
 _PIECE = re.compile(r"\[([^\[\]]*)\]|([^\[\]]+)")
