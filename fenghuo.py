@@ -137,19 +137,19 @@ def rules() -> None:
 
 
 @rules.command("check")
-@click.argument("files", nargs=-1, metavar="[FILE...]")
-def rules_check(files: tuple[str, ...]) -> None:
-    """Check FILE..., or the content that is shipped; exit code 1 when a file cannot be used."""
+@click.argument("paths", nargs=-1, metavar="[PATH...]")
+def rules_check(paths: tuple[str, ...]) -> None:
+    """Check the files or folders PATH..., or the content that is shipped; exit code 1 when something cannot be used."""
     from pathlib import Path
 
-    from detectors.review import check, content_files
+    from detectors.review import check
 
     sound = True
-    for path, count, error in check([Path(name) for name in files] or content_files()):
-        if error:
+    for path, count, broken in check([Path(name) for name in paths]):
+        for it in broken:
             sound = False
-            complain(error)
-        else:
+            complain(it)
+        if not broken:
             click.echo(f"{path}: {count} rules, sound")
     sys.exit(0 if sound else 1)
 

@@ -98,10 +98,11 @@ def _refuse_bombs(path: Path, text: str) -> None:
             depth -= 1
 
 
-def load(path: Path) -> Block:
-    """Read one YAML file whose top level is a mapping. ContentError says file and line of what is wrong."""
+def read_text(path: Path) -> str:
+    """The text of a file of rules, of bounded size, without aliases and deep nesting; ContentError otherwise."""
     try:
-        raw = path.read_bytes()
+        with path.open("rb") as file:
+            raw = file.read(MAX_CONTENT_BYTES + 1)
     except OSError as error:
         raise ContentError(path, 0, f"cannot be read: {error.strerror or error}") from error
     if len(raw) > MAX_CONTENT_BYTES:
@@ -109,12 +110,6 @@ def load(path: Path) -> Block:
     try:
         text = raw.decode("utf-8")
         _refuse_bombs(path, text)
-        loader = _Loader(text)
-        loader.path = str(path)
-        try:
-            content = loader.get_single_data()
-        finally:
-            loader.dispose()
     except UnicodeDecodeError as error:
         line = raw[: error.start].count(b"\n") + 1
         raise ContentError(path, line, "is not UTF-8 text") from error
@@ -123,9 +118,35 @@ def load(path: Path) -> Block:
         raise ContentError(path, mark.line + 1 if mark else 0, error.problem or "is not YAML") from error
     except (yaml.YAMLError, RecursionError) as error:
         raise ContentError(path, 0, f"is not YAML: {error}") from error
+    return text
+
+
+def load(path: Path) -> Block:
+    """Read one YAML file whose top level is a mapping. ContentError says file and line of what is wrong."""
+    text = read_text(path)
+    try:
+        loader = _Loader(text)
+        loader.path = str(path)
+        try:
+            content = loader.get_single_data()
+        finally:
+            loader.dispose()
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        raise ContentError(path, mark.line + 1 if mark else 0, error.problem or "is not YAML") from error
+    except (yaml.YAMLError, RecursionError) as error:
+        raise ContentError(path, 0, f"is not YAML: {error}") from error
     if not isinstance(content, Block):
         raise ContentError(path, 1, "must be a YAML mapping")
     return content
+
+
+def blocks(block: Block, key: str) -> list[Block]:
+    """The mappings listed under a key, none where it is absent; ContentError where it holds something else."""
+    items = block.get(key, [])
+    if not isinstance(items, list) or not all(isinstance(item, Block) for item in items):
+        raise block.error(f"{key!r} must be a list of mappings", key)
+    return items
 
 
 def rules_folder() -> Path:

@@ -18,6 +18,8 @@ from detectors.darkness import Darkness
 from detectors.evidence import Budget, Exhibit
 from detectors.finding import Finding
 from detectors.secrets import Secrets
+from detectors.sigma.matcher import Matcher
+from detectors.sigma.rule import SigmaRule
 from sensor.capture.frames import FrameBatch
 from sensor.capture.write import frame_of
 from sensor.decode.pdu import Protocol
@@ -42,10 +44,12 @@ class Scene:
     darkness: when no frame came in.
     slow: what the slow protocols (ARP, LLDP, DCP, DHCP, names, ...) said since the batch before, each distinct message
         once for each batch of frames, in the order of their first frames: see sensor/slow/message.py.
+    matcher: which Sigma rules the behaviours and events of the present batch match.
     """
 
-    def __init__(self, view: View) -> None:
+    def __init__(self, view: View, rules: Sequence[SigmaRule] = ()) -> None:
         self.view = view
+        self.matcher = Matcher(rules)
         self.now_ns = -1
         self.start_ns = -1
         self.clock_ns = -1

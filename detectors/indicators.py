@@ -12,7 +12,7 @@ Items come from other organisations: one that cannot be used is left out and nam
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from typing import Any
@@ -22,11 +22,12 @@ import numpy as np
 from detectors import knowledge
 from detectors.contract import Fresh, Labels, Scene, alike, ends, station_of
 from detectors.finding import Finding
-from detectors.matching import Match, parse
-from detectors.operations import Classifier
 from detectors.problem import Problem
+from detectors.sigma.matcher import Matcher
+from detectors.sigma.plain import condition
+from detectors.sigma.rule import SigmaRule
+from detectors.sigma.tree import Node, all_of
 from detectors.wording import safe
-from sensor.decode.pdu import Outcome
 from sensor.decode.recognise import spoken
 from sensor.events import EventBatch
 
@@ -39,7 +40,7 @@ Network = IPv4Network | IPv6Network
 
 @dataclass(frozen=True, slots=True)
 class Indicator:
-    """One usable item. operation: an id of rules/operations, "" when `match` says what to look for."""
+    """One usable item. operation: name of a rule, "" when `match` says what to look for."""
 
     id: str
     shown: str
@@ -47,10 +48,10 @@ class Indicator:
     bulletin_title: str
     network: Network | None = None
     operation: str = ""
-    match: Match | None = None
+    match: Node | None = None
 
 
-def read(item: Mapping[str, Any], known_operations: frozenset[str]) -> Indicator:
+def read(item: Mapping[str, Any], known_operations: Collection[str]) -> Indicator:
     """One item of the configuration; ValueError says what is wrong with it."""
     bulletin = item.get("bulletin") or {}
     if not isinstance(bulletin, Mapping):
@@ -73,7 +74,7 @@ def read(item: Mapping[str, Any], known_operations: frozenset[str]) -> Indicator
         return Indicator(name, value, bulletin_id, title, operation=value)
     if kind == "operation" and isinstance(value, Mapping):
         shown = safe(", ".join(f"{key}={got}" for key, got in value.items()))
-        return Indicator(name, shown, bulletin_id, title, match=parse(value))
+        return Indicator(name, shown, bulletin_id, title, match=condition(value))
     raise ValueError(f"expected type ip, cidr or operation with a fitting value, got {kind!r}")
 
 
@@ -104,11 +105,10 @@ class Indicators:
 
     name = "indicators"
 
-    def __init__(self, items: Sequence[Mapping[str, Any]] = ()) -> None:
+    def __init__(self, items: Sequence[Mapping[str, Any]] = (), rules: Sequence[SigmaRule] = ()) -> None:
+        """rules: those of the run, which items of type operation may name."""
         self._rules = knowledge.detector_rules()
-        self._classifier = Classifier(knowledge.operations())
-        self._known = frozenset(it.id for known in knowledge.operations() for it in known.operations)
-        self._techniques = {it.id: it.techniques for known in knowledge.operations() for it in known.operations}
+        self._numbers = {rule.id: number for number, rule in enumerate(rules)}
         self._problems: dict[tuple[object, ...], Problem] = {}
         self._pending: Sequence[Mapping[str, Any]] | None = None
         self._recycled = 0
@@ -123,16 +123,22 @@ class Indicators:
         usable, self.rejected = [], []
         for item in items[:MAX_ITEMS]:
             try:
-                usable.append(read(item, self._known))
+                usable.append(read(item, self._numbers))
             except (ValueError, TypeError, AttributeError) as error:
                 name = item.get("id", "?") if isinstance(item, Mapping) else "?"
                 self.rejected.append((safe(name), safe(error)))
         if len(items) > MAX_ITEMS:
             self.rejected.append(("*", f"{len(items) - MAX_ITEMS} items beyond the limit of {MAX_ITEMS}"))
         self._networks = _Networks(usable)
-        self._operations = [it for it in usable if it.operation or it.match]
+        self._named: dict[int, list[Indicator]] = {}  # by number of the rule
+        for it in usable:
+            if it.operation:
+                self._named.setdefault(self._numbers[it.operation], []).append(it)
+        self._described = [it for it in usable if it.match is not None]
+        self._matcher = Matcher([_rule(it, self._rules["indicator.operation"]) for it in self._described])
         self._active = bool(usable)
-        self._talks, self._behaviours = Fresh(), Fresh()
+        self._begins = True
+        self._talks = Fresh()
         self._hosts: dict[int, list[Indicator]] = {}
         self._talk_hits: list[list[Problem]] = []
         self._behaviour_hits: list[list[Problem]] = []
@@ -144,7 +150,7 @@ class Indicators:
         if pending is not None:
             self._load(pending)
         if self._active:
-            self._learn(scene)
+            self._learn(batch, scene)
             columns = batch.columns
             self._count(batch, self._talk_of[columns.conversation], self._talk_hits, scene)
             self._count(batch, self._behaviour_of[columns.behaviour], self._behaviour_hits, scene)
@@ -154,7 +160,7 @@ class Indicators:
         """See Detector."""
         return self._say(scene, final=True)
 
-    def _learn(self, scene: Scene) -> None:
+    def _learn(self, batch: EventBatch, scene: Scene) -> None:
         """Match conversations and requests that are new."""
         talks, table = scene.view.conversations, scene.view.behaviours.table
         if scene.view.recycled != self._recycled:  # rows may stand for others now
@@ -168,10 +174,16 @@ class Indicators:
                 self._talk_of.values[row] = len(self._talk_hits)
                 self._talk_hits.append([self._address(scene, row, it) for it in hits.values()])
         self._behaviour_of.grow(len(table))
-        new = self._behaviours.rows(table)
-        if not self._operations:
+        if not self._named and not self._described:
             return
-        for row in new[table["outcome"][new] == Outcome.ASKED].tolist():
+        self._matcher.observe(scene.view, batch, scene.now_ns)
+        shared = scene.matcher
+        news = [self._matcher.fresh[self._matcher.set_of[self._matcher.fresh] >= 0]]
+        if self._named:
+            looked = np.arange(len(table)) if self._begins else shared.fresh
+            news.append(looked[shared.set_of[looked] >= 0])
+        self._begins = False
+        for row in np.unique(np.concatenate(news)).tolist():
             found = self._operation(scene, row)
             if found:
                 self._behaviour_of.values[row] = len(self._behaviour_hits)
@@ -190,25 +202,26 @@ class Indicators:
         return self._problem(scene, "indicator.address", it, spoken(talk), client, server, port, None, ())
 
     def _operation(self, scene: Scene, row: int) -> list[Problem]:
-        behaviour, fields = scene.view.behaviours.table[row], scene.view.behaviours.describe(row)
-        named = self._classifier.classify(behaviour, fields)
-        operation = named[0].id if named else ""
-        techniques = self._techniques.get(operation, ())
-        hits = [
-            it
-            for it in self._operations
-            if (it.operation and it.operation == operation) or (it.match is not None and it.match.holds(fields))
-        ]
+        """Problems of a behaviour that the rules or the items' own conditions match."""
+        shared = scene.matcher
+        rules = [number for number in shared.numbers(row) if number in self._named]
+        hits = [(it, number) for number in rules for it in self._named[number]]
+        hits += [(self._described[number], -1) for number in self._matcher.numbers(row)]
+        if not hits:
+            return []
+        fields = scene.view.behaviours.describe(row)
         source, destination, port = ends(fields).values()
-        if named and named[1]:
+        if any(shared.by_device(number, fields) for number in shared.numbers(row)):
             source, destination, port = destination, source, None
+        behaviour = scene.view.behaviours.table[row]
         station = station_of(int(behaviour.protocol), int(behaviour.station))
+        known = tuple(dict.fromkeys(it for number in shared.numbers(row) for it in shared.rules[number].techniques))
         return [
             self._problem(
                 scene, "indicator.operation", it, fields["network.protocol"], source, destination, port, station,
-                techniques,
+                shared.rules[number].techniques if number >= 0 else known,
             )
-            for it in hits[:MAX_EACH]
+            for it, number in hits[:MAX_EACH]
         ]  # fmt: skip
 
     def _problem(
@@ -247,3 +260,12 @@ class Indicators:
         for problem in self._problems.values():
             if problem.open and (final or problem.due(scene.now_ns)):
                 yield problem.record(scene.now_ns, {})
+
+
+def _rule(it: Indicator, claim: knowledge.Rule) -> SigmaRule:
+    """An item's own condition as a rule over requests."""
+    return SigmaRule(
+        id=it.id, name=claim.name, severity=claim.severity, techniques=(), saw=claim.saw, why=claim.why,
+        check=claim.check, uuid="", title=it.shown, product="",
+        condition=all_of([["in", "event.outcome", ["asked"]], it.match or []]),
+    )  # fmt: skip

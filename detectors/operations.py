@@ -1,108 +1,48 @@
-"""Operations that people should know about: stop, download, restart, force, delete, write.
+"""What Sigma rules match, told: operations that people should know about, and whatever else a rule says.
 
-Catches every request that rules/operations/*.yaml names, whether the device accepts it or not. Blind to what the
-decoder cannot read (encrypted or unknown protocols) and to commands given at the device itself. Works on behaviours: a
-request is classified once, when it is new; afterwards it is counted by columns.
+Catches every event that a rule of rules/sigma names, and of requests says what became of them. Blind to what the
+decoder cannot read (encrypted or unknown protocols) and to commands given at the device itself. Matching is the
+matcher's work (detectors/sigma/matcher.py), once for each behaviour; here behaviours get their problem once and are
+counted by columns.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import secrets
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from detectors import knowledge
-from detectors.contract import Fresh, Labels, Scene, alike, ends, station_of
-from detectors.finding import Finding, Severity, Text
-from detectors.knowledge import NOTHING, Aggravation, Operation
-from detectors.matching import COLUMN_FIELDS
+from detectors.contract import Labels, Scene, alike, ends, station_of
+from detectors.finding import Finding
+from detectors.match_group import MAX_DISTINCT, Group
 from detectors.problem import Problem
-from detectors.wording import fill, names
-from sensor.decode.pdu import Outcome, family
+from detectors.sigma.ruleset import RuleSet
+from detectors.sigma.tree import predicate
+from detectors.wording import listed
+from sensor.decode.pdu import Outcome
 from sensor.events import EventBatch
+from sensor.view import EXPLAINERS
 
-MAX_PROBLEMS = 4096  # pairs of addresses counted apart; a flood beyond is counted as one problem for each operation
-MAX_DISTINCT = 64  # values of one field remembered to be named in the text
+MAX_PROBLEMS = 4096  # pairs of addresses counted apart; a flood beyond is counted as one problem for each rule
+MAX_ORPHANS = 4096  # answers without a known request that are led back to one, in one batch
 MOST_SHOWN = 200  # events looked at to fill an exhibit: several may stand in one frame
-PATIENCE_NS = 10**9  # how long the answer may take before we speak without it
-_ASKED, _ANSWERED, _REFUSED, _UNANSWERED = range(4)  # columns of the totals
-_ROLE = {Outcome.ASKED: _ASKED, Outcome.UNSOLICITED: _ASKED, Outcome.ANSWERED: _ANSWERED, Outcome.REFUSED: _REFUSED,
-         Outcome.UNANSWERED: _UNANSWERED}  # fmt: skip
+CONFESS_NS = 3600 * 10**9  # between two findings about rules that could not be tried on everything
+EXCHANGE = ("client", "server", "protocol", "station", "function", "subfunction")
+OUTCOMES = 4  # asked, answered, refused, unanswered: sensor/decode/pdu.py
 
 
-class Classifier:
-    """Names the operation of a described request."""
+class _Pair:
+    """Behaviours with the same rules, client, server and station. combination: number of their groups."""
 
-    def __init__(self, content: Sequence[knowledge.Operations]) -> None:
-        self._content = {known.protocol: known for known in content}
-        self._candidates: dict[tuple[int, int, int], tuple[Operation, ...]] = {}
-
-    def candidates(self, protocol: int, function: int, subfunction: int) -> tuple[Operation, ...]:
-        """Operations that a request with these codes can be, in the order in which they are tried."""
-        key = (protocol, function, subfunction)
-        if key not in self._candidates:
-            known = self._content.get(family(protocol))
-            self._candidates[key] = tuple(
-                operation
-                for operation in (known.operations if known else ())
-                if any(
-                    match.possible(operation.protocol, function, subfunction)
-                    for match in (*operation.matches, *operation.from_device)
-                )
-            )
-        return self._candidates[key]
-
-    def shallow(self, protocol: int, function: int, subfunction: int) -> bool:
-        """Whether codes and station alone decide which operation it is."""
-        return all(
-            match.exact.keys() <= COLUMN_FIELDS
-            for operation in self.candidates(protocol, function, subfunction)
-            for match in (*operation.matches, *operation.from_device)
-        )
-
-    def classify(self, behaviour: Any, fields: Mapping[str, Any]) -> tuple[Operation, bool] | None:
-        """(operation, whether the device itself sends this request), None where nothing is known about it.
-
-        behaviour: the row of the behaviour table; fields: the same described.
-        """
-        codes = int(behaviour.protocol), int(behaviour.function), int(behaviour.subfunction)
-        for operation in self.candidates(*codes):
-            if any(match.holds(fields) for match in operation.matches):
-                return operation, False
-            if any(match.holds(fields) for match in operation.from_device):
-                return operation, True
-        return None
-
-    def aggravations(self, operation: Operation, fields: Mapping[str, Any]) -> Iterator[Aggravation]:
-        """What makes this request worse."""
-        for aggravation in self._content[operation.protocol].aggravations:
-            if operation.kind in aggravation.classes and aggravation.match.holds(fields):
-                yield aggravation
+    def __init__(self, combination: int) -> None:
+        self.combination, self.described = combination, 0
 
 
-class _Group:
-    """All requests of one operation between one source and destination."""
-
-    def __init__(self, operation: Operation, problem: Problem) -> None:
-        self.operation, self.problem = operation, problem
-        self.worse: list[Aggravation] = []
-        self.values: dict[str, dict[Any, None]] = {
-            name: {}
-            for template in (operation.saw, operation.why, operation.check)
-            for name in names(template.zh) + names(template.en)
-            if "." in name
-        }
-        self.since_ns = 0  # first request that no record carries yet
-
-    def learn(self, fields: Mapping[str, Any]) -> None:
-        """Remember the values that the text names."""
-        for name, seen in self.values.items():
-            got = fields.get(name)
-            for value in got if isinstance(got, (list, tuple)) else [got]:
-                if value is not None and len(seen) < MAX_DISTINCT:
-                    seen[value] = None
+_NOBODY = _Pair(-1)
 
 
 class Operations:
@@ -110,137 +50,169 @@ class Operations:
 
     name = "operations"
 
-    def __init__(self, content: Sequence[knowledge.Operations] | None = None) -> None:
-        self._classifier = Classifier(knowledge.operations() if content is None else content)
-        self._fresh = Fresh()
-        self._groups: list[_Group] = []
+    def __init__(self, rules: RuleSet, before: npt.NDArray[np.int64] | None = None) -> None:
+        """before: counts of the behaviours at hand, where this detector takes over from another."""
+        self._broken = rules.broken
+        self._rules = rules.rules
+        self._aggravations = [(it, predicate(it.condition)) for it in rules.aggravations]
+        self._groups: list[Group] = []
         self._index: dict[tuple[object, ...], int] = {}
+        self._pairs: dict[int, _Pair] = {}
+        self._rest: dict[int, _Pair] = {}  # by set of rules, when there are too many pairs
+        self._combinations: list[tuple[int, ...]] = []
+        self._numbers: dict[tuple[int, ...], int] = {}
         self._by_exchange: dict[tuple[int, ...], int] = {}
-        self._described: dict[tuple[int, ...], int] = {}  # behaviours of a kind whose values were looked at
-        self._group_of, self._role_of = Labels(), Labels()  # by behaviour
+        self._known = 0  # rows of the behaviour table that were looked at for answers without a request
+        self._before = np.zeros(0, np.int64) if before is None else before
+        self._groups_of, self._orphan_of = Labels(), Labels()  # by behaviour, numbers of combinations
+        self._factors = np.array([secrets.randbits(63) << 1 | 1 for _ in range(4)], np.uint64)
+        self._confess_at = -1
 
     def observe(self, batch: EventBatch, scene: Scene) -> Iterable[Finding]:
         """See Detector."""
+        yield from self._confess(scene)
         self._learn(scene)
-        if not self._groups:
-            return ()
-        columns = batch.columns
-        group = self._group_of[columns.behaviour]
-        rows = np.flatnonzero(group >= 0)
-        if len(rows):
-            self._count(batch, rows, group[rows], scene)
-        return self._say(scene, final=False)
+        self._lead_back(scene)
+        if self._combinations:
+            self._count(batch, self._groups_of[batch.columns.behaviour], scene)
+        for number, rows in scene.matcher.late:
+            self._count_late(batch, number, rows, scene)
+        yield from self._say(scene, final=False)
 
     def flush(self, scene: Scene) -> Iterable[Finding]:
         """See Detector."""
-        self._learn(scene)
-        return self._say(scene, final=True)
+        self._lead_back(scene)
+        self._confess_at = -1
+        yield from self._confess(scene)
+        yield from self._say(scene, final=True)
 
     def _learn(self, scene: Scene) -> None:
-        """Classify behaviours that are new."""
+        """Give behaviours that were looked at now their groups."""
         table = scene.view.behaviours.table
-        new = self._fresh.rows(table)
-        if not len(new):
+        self._groups_of.grow(len(table))
+        matcher = scene.matcher
+        sets = matcher.set_of[matcher.fresh]
+        fresh, sets = matcher.fresh[sets >= 0], sets[sets >= 0]
+        if not len(fresh):
             return
-        self._group_of.grow(len(table))
-        self._role_of.grow(len(table))
-        outcome = table["outcome"][new]
-        for value, role in _ROLE.items():
-            self._role_of.values[new[outcome == value]] = role
-        asks = self._role_of[new] == _ASKED
-        self._classify(scene, new[asks])
-        answers = new[~asks]
-        asked = table["asked"][answers]
-        known = asked >= 0
-        self._group_of.values[answers[known]] = self._group_of[asked[known]]
-        for row in answers[~known].tolist():  # a broadcast or a request that the capture missed: same exchange
-            self._group_of.values[row] = self._by_exchange.get(_exchange(table[row]), -1)
+        b = table[fresh]
+        key = np.zeros(len(fresh), np.uint64)
+        for part, factor in zip((b["client"], b["server"], b["station"], sets), self._factors, strict=True):
+            key = (key ^ part.astype(np.int64).view(np.uint64)) * factor  # random: nobody can aim at a collision
+            key ^= key >> np.uint64(29)
+        unique, first, inverse = np.unique(key, return_index=True, return_inverse=True)
+        pairs: list[_Pair] = [_NOBODY] * len(unique)
+        for place in np.argsort(first).tolist():  # in the order of events, which decides who is named
+            one, at = int(unique[place]), int(first[place])
+            pairs[place] = self._pairs.get(one) or self._pair(one, int(sets[at]), int(fresh[at]), scene)
+        self._groups_of.values[fresh] = np.array([pair.combination for pair in pairs], np.int32)[inverse]
+        curious = np.array([pair.described < MAX_DISTINCT for pair in pairs])
+        for at in np.flatnonzero(curious[inverse]).tolist():
+            pair = pairs[int(inverse[at])]
+            if pair.described < MAX_DISTINCT and pair.combination >= 0:
+                self._describe(pair, int(fresh[at]), scene)
 
-    def _classify(self, scene: Scene, rows: npt.NDArray[np.int64]) -> None:
-        """Give requests their group. Where columns alone decide, some of a kind are described, the rest follow."""
-        b = scene.view.behaviours.table[rows]
-        names = ("protocol", "function", "subfunction", "client", "server", "station")
-        for same in alike([b[name] for name in names]):
-            key = tuple(int(b[name][same[0]]) for name in names)
-            candidates = self._classifier.candidates(*key[:3])
-            if not candidates:
-                continue
-            mine = rows[same]
-            described = len(mine)
-            if self._classifier.shallow(*key[:3]):
-                described = min(described, MAX_DISTINCT - self._described.get(key, 0))
-                self._described[key] = self._described.get(key, 0) + described
-            for row in mine[:described].tolist():
-                self._group_of.values[row] = self._group(scene, row)
-            if described < len(mine):
-                self._group_of.values[mine[described:]] = self._by_exchange.get(_exchange(b[same[0]]), -1)
-
-    def _group(self, scene: Scene, row: int) -> int:
-        """Number of the group of a request behaviour, -1 where nothing is known about it."""
-        behaviour = scene.view.behaviours.table[row]
+    def _describe(self, pair: _Pair, row: int, scene: Scene) -> None:
+        """Let the groups of a pair learn from one of its behaviours."""
+        pair.described += 1
         fields = scene.view.behaviours.describe(row)
-        found = self._classifier.classify(behaviour, fields)
-        if found is None:
-            return -1
-        operation, from_device = found
-        who = ends(fields)
-        source, destination = who["source_ip"], who["destination_ip"]
-        if from_device:
-            source, destination = destination, source
-        station = station_of(int(behaviour.protocol), int(behaviour.station))
-        key: tuple[object, ...] = (operation.id, source, destination, station)
-        if key not in self._index:
-            if len(self._index) >= MAX_PROBLEMS:
-                key, source, destination, station = (operation.id,), "", "", None
-            if key not in self._index:
-                port = None if from_device or not destination else fields.get("destination.port")
-                self._index[key] = len(self._groups)
-                self._groups.append(
-                    _Group(
-                        operation,
-                        Problem(
-                            operation,
-                            scene.exhibit(),
-                            protocol=fields["network.protocol"],
-                            source_ip=source,
-                            destination_ip=destination,
-                            destination_port=port,
-                            station=station,
-                            fields=operation.constants(),
-                        ),
-                    )
-                )
-        number = self._index[key]
-        group = self._groups[number]
-        group.learn(fields)
-        for aggravation in self._classifier.aggravations(operation, fields):
-            if aggravation not in group.worse:
-                group.worse.append(aggravation)
-        self._by_exchange.setdefault(_exchange(behaviour), number)
+        for number in self._combinations[pair.combination]:
+            self._groups[number].learn(fields, self._aggravations)
+        behaviour = scene.view.behaviours.table[row]
+        if int(behaviour.outcome) == Outcome.ASKED:
+            self._by_exchange.setdefault(_exchange(behaviour), pair.combination)
+
+    def _pair(self, key: int, rules: int, row: int, scene: Scene) -> _Pair:
+        """The groups of a behaviour whose like was not seen before; one for each rule when there are too many."""
+        if rules in self._rest:
+            return self._rest[rules]
+        numbers = [number for number in scene.matcher.sets[rules] if self._rules[number].generate]
+        crowded = len(self._index) >= MAX_PROBLEMS
+        fields = {} if crowded else scene.view.behaviours.describe(row)
+        groups = tuple(self._group(scene, number, row, fields) for number in numbers)
+        pair = _Pair(self._combination(groups) if groups else -1)
+        if crowded or not groups:
+            pair.described = MAX_DISTINCT
+            self._rest[rules] = pair
+        else:
+            self._pairs[key] = pair
+        return pair
+
+    def _combination(self, groups: tuple[int, ...]) -> int:
+        number = self._numbers.setdefault(groups, len(self._combinations))
+        if number == len(self._combinations):
+            self._combinations.append(groups)
         return number
 
-    def _count(
-        self, batch: EventBatch, rows: npt.NDArray[np.int64], group: npt.NDArray[np.int32], scene: Scene
-    ) -> None:
-        """Count the requests among `rows` and keep evidence of requests and answers."""
+    def _group(self, scene: Scene, number: int, row: int, fields: Mapping[str, Any]) -> int:
+        """The group of a rule's matches in a behaviour; without fields that of the rule's matches anywhere."""
+        rule = self._rules[number]
+        behaviour = scene.view.behaviours.table[row]
+        who = ends(fields)
+        source, destination, port = who["source_ip"], who["destination_ip"], who["destination_port"]
+        if scene.matcher.by_device(number, fields):
+            source, destination, port = destination, source, None
+        station = station_of(int(behaviour.protocol), int(behaviour.station)) if fields else None
+        key = (number, source, destination, station) if fields else (number,)
+        if key not in self._index:
+            self._index[key] = len(self._groups)
+            problem = Problem(
+                rule,
+                scene.exhibit(),
+                protocol=EXPLAINERS[int(behaviour.protocol)][0],
+                source_ip=source,
+                destination_ip=destination,
+                destination_port=port if destination else None,
+                station=station,
+                fields=rule.constants(),
+            )
+            self._groups.append(Group(rule, problem, asks=int(behaviour.outcome) == Outcome.ASKED))
+        return self._index[key]
+
+    def _lead_back(self, scene: Scene) -> None:
+        """Answers without a known request, to a broadcast or to what the capture missed: those of the same exchange."""
+        table = scene.view.behaviours.table
+        known, self._known = self._known, len(table)
+        self._orphan_of.grow(len(table))
+        if known == len(table) or not self._by_exchange:
+            return
+        new = table[known:]
+        answers = (new["outcome"] != Outcome.ASKED) & (new["outcome"] != Outcome.UNSOLICITED) & (new["asked"] < 0)
+        for row in (known + np.flatnonzero(answers)[:MAX_ORPHANS]).tolist():
+            self._orphan_of.values[row] = self._by_exchange.get(_exchange(table[row]), -1)
+
+    def _count(self, batch: EventBatch, own: npt.NDArray[np.int32], scene: Scene) -> None:
+        """Count matches; they and the answers to them are evidence. own: combination that each event itself matches."""
         columns = batch.columns
-        requests = self._role_of[columns.behaviour[rows]] == _ASKED
-        size = len(self._groups)
-        times = columns.ts_ns[rows[requests]]
-        first = np.full(size, np.iinfo(np.int64).max)
-        last = np.full(size, np.iinfo(np.int64).min)
-        np.minimum.at(first, group[requests], times)
-        np.maximum.at(last, group[requests], times)
-        counts = np.bincount(group[requests], minlength=size)
-        for same in alike([group]):
-            number = int(group[same[0]])
-            it = self._groups[number]
-            if counts[number]:
-                if not it.problem.open:
-                    it.since_ns = int(first[number])
-                it.problem.add(int(counts[number]), int(first[number]), int(last[number]))
-            if not it.problem.exhibit.full:
-                scene.show(it.problem.exhibit, batch, rows[same[:MOST_SHOWN]].tolist())
+        led = np.where(columns.asked >= 0, self._groups_of[columns.asked], self._orphan_of[columns.behaviour])
+        label = np.where(own >= 0, own, led)
+        rows = np.flatnonzero(label >= 0)
+        for same in alike([label[rows]]):
+            shown = rows[same]
+            combination = int(label[shown[0]])
+            times = columns.ts_ns[shown[own[shown] == combination]]
+            for number in self._combinations[combination]:
+                self._groups[number].add(times)
+                self._exhibit(self._groups[number], batch, shown, scene)
+
+    def _count_late(self, batch: EventBatch, number: int, rows: npt.NDArray[np.int64], scene: Scene) -> None:
+        """The same for events that match one by one."""
+        if not self._rules[number].generate:
+            return
+        behaviours = batch.columns.behaviour[rows]
+        table = scene.view.behaviours.table[behaviours]
+        for same in alike([table[name] for name in ("client", "server", "station")]):
+            shown, row = rows[same], int(behaviours[same[0]])
+            fields = {} if len(self._index) >= MAX_PROBLEMS else scene.view.behaviours.describe(row)
+            group = self._groups[self._group(scene, number, row, fields)]
+            group.asks = False  # its answers are not led back
+            group.learn(scene.view.fields(batch, int(shown[0])), self._aggravations)
+            group.add(batch.columns.ts_ns[shown])
+            self._exhibit(group, batch, shown, scene)
+
+    def _exhibit(self, group: Group, batch: EventBatch, rows: npt.NDArray[np.int64], scene: Scene) -> None:
+        if not group.problem.exhibit.full:
+            scene.show(group.problem.exhibit, batch, rows[:MOST_SHOWN].tolist())
 
     def _say(self, scene: Scene, *, final: bool) -> Iterator[Finding]:
         due = [
@@ -252,60 +224,50 @@ class Operations:
             return
         totals = self._totals(scene)
         for number in due:
-            it = self._groups[number]
             asked, answered, refused, unanswered = totals[number].tolist()
-            waits = it.operation.answers and answered + refused + unanswered < asked
-            if waits and not final and scene.now_ns - it.since_ns < PATIENCE_NS:
-                continue
-            yield self._record(it, scene.now_ns, answered, refused)
+            if final or not self._groups[number].waits(scene.now_ns, asked, answered + refused + unanswered):
+                yield self._groups[number].record(scene.now_ns, answered, refused)
 
     def _totals(self, scene: Scene) -> npt.NDArray[np.int64]:
-        """(groups, 4): how often each was asked, answered, refused, left unanswered."""
+        """(groups, OUTCOMES): how often each was asked, answered, refused, left unanswered."""
         table = scene.view.behaviours.table
-        known = self._group_of.values[: len(table)]
-        rows = np.flatnonzero(known >= 0)
-        cell = known[rows].astype(np.int64) * 4 + self._role_of[rows]
-        totals = np.bincount(cell, weights=table["count"][rows], minlength=4 * len(self._groups))
-        return totals.astype(np.int64).reshape(-1, 4)
+        size = len(table)
+        mine, orphans, asked = self._groups_of.values[:size], self._orphan_of.values[:size], table["asked"]
+        label = np.where(asked >= 0, mine[asked], np.where(orphans >= 0, orphans, mine))
+        rows = np.flatnonzero((label >= 0) & (table["outcome"] < OUTCOMES))
+        count = table["count"][rows].astype(np.int64)
+        old = rows < len(self._before)
+        count[old] -= self._before[rows[old]]
+        cell = label[rows].astype(np.int64) * OUTCOMES + table["outcome"][rows]
+        sums = np.bincount(cell, weights=count, minlength=OUTCOMES * len(self._combinations)).astype(np.int64)
+        totals = np.zeros((len(self._groups), OUTCOMES), np.int64)
+        for combination, groups in enumerate(self._combinations):
+            for number in groups:
+                totals[number] += sums[combination * OUTCOMES : (combination + 1) * OUTCOMES]
+        return totals
 
-    def _record(self, it: _Group, now_ns: int, answered: int, refused: int) -> Finding:
-        severity, notes = it.operation.severity, [_outcome(it.operation, it.problem.total, answered, refused)]
-        for aggravation in it.worse:
-            if (aggravation.unless_answered and answered) or refused < aggravation.refusals:
-                continue
-            severity = max(severity, aggravation.severity)
-            notes.append(Text(fill(aggravation.note.zh, {}), fill(aggravation.note.en, {})))
-        values: dict[str, Any] = {name: list(seen) for name, seen in it.values.items()}
-        more = Text("".join(note.zh for note in notes), " ".join(note.en for note in notes if note.en))
-        return it.problem.record(now_ns, values, more, Severity(severity))
+    def _confess(self, scene: Scene) -> Iterator[Finding]:
+        """What the rules could not do: some are broken, some could not be tried on everything."""
+        broken, self._broken = self._broken, ()
+        if broken:
+            yield _about_rules("rules.broken", len(broken), [str(it) for it in broken], scene)
+        unseen = scene.matcher.unseen
+        if unseen and scene.now_ns >= self._confess_at:
+            self._confess_at = scene.now_ns + CONFESS_NS
+            worst = sorted(unseen, key=unseen.__getitem__, reverse=True)
+            named = [f"{scene.matcher.rules[number].id} ({unseen[number]})" for number in worst]
+            count = max(unseen.values())
+            unseen.clear()
+            yield _about_rules("rules.over-budget", count, named, scene)
+
+
+def _about_rules(rule_id: str, count: int, examples: list[str], scene: Scene) -> Finding:
+    problem = Problem(knowledge.detector_rules()[rule_id], scene.exhibit(), protocol="")
+    now_ns = max(scene.now_ns, 0)
+    problem.add(count, now_ns, now_ns)
+    return problem.record(now_ns, {"examples": listed(examples)})
 
 
 def _exchange(behaviour: Any) -> tuple[int, ...]:
     """What a request and an answer have in common, whatever was asked."""
-    names = ("client", "server", "protocol", "station", "function", "subfunction")
-    return tuple(int(behaviour[name]) for name in names)
-
-
-def _outcome(operation: Operation, count: int, answered: int, refused: int) -> Text:
-    """What became of the requests."""
-    if operation.kind == "report":
-        return NOTHING
-    if not operation.answers and not answered and not refused:
-        times = Text("", "") if count == 1 else Text(f"共 {count} 次。", f"This happened {count} times.")
-        return Text(
-            times.zh + "按规约设备对此不作应答，因此从网络上看不出是否成功。",
-            f"{times.en} The standard provides no answer, so success cannot be seen from the network.".strip(),
-        )
-    if count == 1:
-        if refused:
-            return Text("设备拒绝了该请求。", "The device refused.")
-        if answered:
-            return Text("设备接受了该请求。", "The device accepted it.")
-        return Text("未见设备应答。", "No answer was seen.")
-    silent = max(count - answered - refused, 0)
-    zh = [f"接受 {answered} 次"] * bool(answered) + [f"拒绝 {refused} 次"] * bool(refused)
-    en = [f"{answered} accepted"] * bool(answered) + [f"{refused} refused"] * bool(refused)
-    if silent:
-        zh.append(f"{silent} 次未见应答")
-        en.append(f"{silent} without an answer")
-    return Text(f"共 {count} 次请求：{'，'.join(zh)}。", f"Requests: {count}; {', '.join(en)}.")
+    return tuple(int(behaviour[name]) for name in EXCHANGE)

@@ -36,6 +36,8 @@ from detectors.problem import Problem
 from detectors.public_address import PublicAddress
 from detectors.repeats import Repeats
 from detectors.rhythm import Rhythm
+from detectors.sigma.matcher import Matcher
+from detectors.sigma.ruleset import RuleSet, shipped
 from detectors.station_scan import StationScan
 from detectors.sweep import Sweep
 from detectors.unanswered import Unanswered
@@ -58,6 +60,7 @@ class Options:
         `learn_share` of its time span.
     indicators: items as `GET /api/v1/config` gives them, see detectors/indicators.py.
     capture: path that every finding carries, "" for none.
+    rules: Sigma rules in place of those that are shipped.
     health: state and losses of the interfaces that are captured from, asked again and again; None in a capture.
     baseline: what is normal here, to compare with; None where there is none.
     """
@@ -66,12 +69,18 @@ class Options:
     learn_share: float = LEARN_SHARE
     indicators: Sequence[Mapping[str, Any]] = field(default_factory=tuple)
     capture: str = ""
+    rules: RuleSet | None = None
     health: Callable[[], Sequence[Health]] | None = None
     baseline: Baseline | None = None
 
 
+def rules_of(options: Options) -> RuleSet:
+    """The Sigma rules of a run."""
+    return shipped() if options.rules is None else options.rules
+
+
 DETECTORS: tuple[Callable[[Options], Detector], ...] = (
-    lambda _: Operations(),
+    lambda options: Operations(rules_of(options)),
     lambda _: FunctionScan(),
     lambda _: PointScan(),
     # A baseline that people approved knows the writers better than an hour of watching does.
@@ -87,7 +96,7 @@ DETECTORS: tuple[Callable[[Options], Detector], ...] = (
     lambda _: Passwords(),
     lambda _: PublicAddress(),
     lambda _: Evasion(),
-    lambda options: Indicators(options.indicators),
+    lambda options: Indicators(options.indicators, rules_of(options).rules),
     lambda options: CaptureHealth(options.health),
 )
 
@@ -99,7 +108,7 @@ class Pipeline:
         """detectors: in place of DETECTORS."""
         self.options = options or Options()
         self.decoder = Decoder()
-        self.scene = Scene(self.decoder.view)
+        self.scene = Scene(self.decoder.view, rules_of(self.options).rules)
         self.detectors = [make(self.options) for make in DETECTORS] if detectors is None else list(detectors)
         self.engineering: Engineering | None = Engineering()
         self.events = 0
@@ -133,7 +142,7 @@ class Pipeline:
 
     def _ask(self, batch: EventBatch | None) -> Iterator[Finding]:
         """What every detector says about a batch, or at the end (None)."""
-        said: list[Finding] = []
+        said: list[Finding] = [] if batch is None else self._matched(batch)
         for detector in list(self.detectors):
             try:
                 made = detector.flush(self.scene) if batch is None else detector.observe(batch, self.scene)
@@ -145,6 +154,17 @@ class Pipeline:
             said += findings
         for finding in self._folded(batch, said):
             yield self._placed(finding)
+
+    def _matched(self, batch: EventBatch) -> list[Finding]:
+        """Let the matcher look at a batch before the detectors ask it; nothing matches any more where it fails."""
+        try:
+            self.scene.matcher.observe(self.scene.view, batch, self.scene.now_ns)
+        except Exception as error:
+            log.exception("rules are no longer matched")
+            failed, self.scene.matcher = self.scene.matcher, Matcher(())
+            self.scene.matcher.observe(self.scene.view, batch, self.scene.now_ns)
+            return [self._failed(failed, error)]
+        return []
 
     def _folded(self, batch: EventBatch | None, findings: list[Finding]) -> list[Finding]:
         """The findings with the steps of one engineering operation made one."""
@@ -162,7 +182,7 @@ class Pipeline:
     def _placed(self, finding: Finding) -> Finding:
         return dataclasses.replace(finding, capture=self.options.capture) if self.options.capture else finding
 
-    def _failed(self, detector: Detector, error: Exception) -> Finding:
+    def _failed(self, detector: Detector | Matcher, error: Exception) -> Finding:
         problem = Problem(knowledge.detector_rules()["detector.failed"], self.scene.exhibit(), protocol="")
         now_ns = max(self.scene.now_ns, 0)
         problem.add(1, now_ns, now_ns)

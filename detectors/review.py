@@ -2,41 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from detectors import knowledge, span_advice
 from detectors.content import ContentError, rules_folder
 from detectors.finding import Text
 from detectors.knowledge import Rule
+from detectors.sigma.rule import Broken
+from detectors.sigma.ruleset import compile_folders, shipped
 
 SOMEBODY = {"source": Text("某主机", "some host"), "destination": Text("某设备", "some device")}
 
 
-def content_files() -> list[Path]:
-    """The content that is shipped."""
-    folder = rules_folder()
-    return [path for name in ("operations", "knowledge", "span") for path in sorted((folder / name).glob("*.yaml"))]
-
-
-def check(paths: Sequence[Path]) -> Iterator[tuple[Path, int, ContentError | None]]:
-    """(file, number of rules, error) of each file; one bad file says nothing about the others."""
+def check(paths: Sequence[Path]) -> Iterator[tuple[Path, int, Sequence[Broken]]]:
+    """(file or folder, number of rules, what is wrong) of each; by default of what is shipped."""
+    if not paths:
+        folder = rules_folder()
+        yield from _folder(folder)
+        for name in knowledge.DETECTOR_FILES:
+            yield from _file(folder / "knowledge" / f"{name}.yaml")
+        for path in sorted((folder / "span").glob("*.yaml")):
+            yield from _file(path)
     for path in paths:
-        load = _LOADERS.get(path.parent.name, _operations)
-        try:
-            yield path, len(load(path)), None
-        except ContentError as error:
-            yield path, 0, error
+        yield from _folder(path) if path.is_dir() else _file(path)
 
 
-def _operations(path: Path) -> dict[str, Rule]:
-    return {operation.id: operation for operation in knowledge.load_operations(path).operations}
+def _folder(path: Path) -> Iterator[tuple[Path, int, Sequence[Broken]]]:
+    found = compile_folders([path])
+    yield path, len(found.rules) + len(found.correlations), found.broken
 
 
-_LOADERS: Mapping[str, Callable[[Path], Mapping[str, object]]] = {
-    "knowledge": knowledge.load_rules,
-    "span": span_advice.load_file,
-}
+def _file(path: Path) -> Iterator[tuple[Path, int, Sequence[Broken]]]:
+    load = span_advice.load_file if path.parent.name == "span" else knowledge.load_rules
+    try:
+        yield path, len(load(path)), ()
+    except ContentError as error:
+        yield path, 0, [Broken(error.path, error.line, 0, error.why)]
 
 
 def explain(rule_id: str, lang: str) -> list[str]:
@@ -44,8 +46,8 @@ def explain(rule_id: str, lang: str) -> list[str]:
     if fault := span_advice.advice().get(rule_id):
         parts = (fault.name, Text(f"{fault.id} · {fault.severity.word}", f"{fault.id} · {fault.severity.word}"))
         return [text.zh if lang == "zh" else text.en for text in (*parts, fault.means, fault.do)]
-    shipped: dict[str, Rule] = {it.id: it for known in knowledge.operations() for it in known.operations}
-    rule = {**shipped, **knowledge.detector_rules()}[rule_id]
+    sigma: dict[str, Rule] = {it.id: it for it in (*shipped().rules, *shipped().correlations)}
+    rule = {**sigma, **knowledge.detector_rules()}[rule_id]
     said = rule.explain(SOMEBODY)
     techniques = ", ".join(rule.techniques) or "-"
     head = f"{rule.id} · {rule.severity.word} · {techniques}"

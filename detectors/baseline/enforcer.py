@@ -234,7 +234,7 @@ class Enforcer:
         self._label.values[rows] = at
 
     def _identity(self, scene: Scene, row: int) -> Identity:
-        return self._identifier.identity(scene.view, row)
+        return self._identifier.identity(scene.view, row, scene.matcher)
 
     def _request(self, scene: Scene, row: int, identity: Identity) -> str:
         """A request in a few words."""

@@ -9,11 +9,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from detectors import knowledge
 from detectors.baseline.extents import Extent
 from detectors.baseline.objects import extents_of, function_of
-from detectors.operations import Classifier
 from detectors.roles import COMMANDING
+from detectors.sigma.matcher import Matcher
 from sensor.decode.pdu import Outcome, Protocol, family
 from sensor.operations import Verb
 from sensor.view import View
@@ -44,8 +43,7 @@ class Identity:
 class Identifier:
     """Identities of behaviours. skipped: behaviours beyond MAX_DESCRIBED."""
 
-    def __init__(self, content: Sequence[knowledge.Operations] | None = None) -> None:
-        self._classifier = Classifier(knowledge.operations() if content is None else content)
+    def __init__(self) -> None:
         self._known: dict[tuple[int, ...], Identity] = {}
         self.skipped = 0
 
@@ -56,26 +54,28 @@ class Identifier:
         ranged: npt.NDArray[np.bool_] = modbus & np.isin(b["function"], list(IN_COLUMNS)) & (b["object"] >= 0)
         return ranged
 
-    def identity(self, view: View, row: int) -> Identity:
-        """What a behaviour is."""
+    def identity(self, view: View, row: int, matcher: Matcher) -> Identity:
+        """What a behaviour is. matcher: that of the run, which has looked at it."""
         b = view.behaviours.table[row]
         protocol, function = int(b.protocol), int(b.function)
-        codes = protocol, function, int(b.subfunction)
-        by_codes = family(protocol) == Protocol.MODBUS and function in IN_COLUMNS and self._classifier.shallow(*codes)
-        key = tuple(int(b[name]) for name in (_CODES if by_codes else _CONTENT))
+        by_codes = family(protocol) == Protocol.MODBUS and function in IN_COLUMNS
+        rules = matcher.numbers(row)
+        key = (*(int(b[name]) for name in (_CODES if by_codes else _CONTENT)), *rules)
         if key not in self._known:
             if len(self._known) >= MAX_DESCRIBED:
                 self.skipped += 1
                 return Identity(f"function {function}", described=False)
-            self._known[key] = self._identify(view, row, with_objects=not by_codes)
+            self._known[key] = self._identify(view, row, rules, matcher, with_objects=not by_codes)
         return self._known[key]
 
-    def _identify(self, view: View, row: int, *, with_objects: bool) -> Identity:
+    def _identify(
+        self, view: View, row: int, rules: Sequence[int], matcher: Matcher, *, with_objects: bool
+    ) -> Identity:
         behaviour = view.behaviours.table[row]
         fields: dict[str, Any] = view.behaviours.describe(row)
         protocol = family(int(behaviour.protocol))
-        found = self._classifier.classify(behaviour, fields)
-        operation = found[0] if found else None
+        named = (matcher.rules[number] for number in rules)
+        operation = next((rule for rule in named if rule.id.startswith("operation.")), None)
         try:
             commands = Verb(fields.get("event.action", "")) in COMMANDING
         except ValueError:

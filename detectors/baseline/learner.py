@@ -60,7 +60,7 @@ class Learner:
         identifier = Identifier()
         rows, successes = successful(view, scene.now_ns)
         for row, count in zip(rows[:MAX_LINES].tolist(), successes[:MAX_LINES].tolist(), strict=True):
-            self._exchange(baseline, view, identifier, row, count)
+            self._exchange(baseline, scene, identifier, row, count)
         baseline.left_out += max(len(rows) - MAX_LINES, 0) + identifier.skipped
         for host, macs in self._neighbours.known().items():
             line = HostLine(address=view.host(host), macs=macs)
@@ -68,9 +68,10 @@ class Learner:
                 baseline.put(line)
         return baseline
 
-    def _exchange(self, baseline: Baseline, view: View, identifier: Identifier, row: int, count: int) -> None:
+    def _exchange(self, baseline: Baseline, scene: Scene, identifier: Identifier, row: int, count: int) -> None:
+        view = scene.view
         b = view.behaviours.table[row]
-        identity = identifier.identity(view, row)
+        identity = identifier.identity(view, row, scene.matcher)
         if not identity.described:
             return
         client, server = view.host(int(b.client)), view.host(int(b.server))

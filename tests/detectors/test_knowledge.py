@@ -11,15 +11,15 @@ import pytest
 from detectors import knowledge
 from detectors.content import ContentError
 from detectors.finding import Severity
-from detectors.knowledge import Rule, load_operations, load_rules
+from detectors.knowledge import Rule, load_rules
+from detectors.sigma.ruleset import shipped
 from detectors.wording import MAX_SHOWN
-from sensor.decode.pdu import family
 from sensor.view import EXPLAINERS
 
 ATTACK = Path(__file__).resolve().parents[3] / "shared" / "attack" / "ics-attack-18.1.json"
 
-OPERATIONS = [operation for known in knowledge.operations() for operation in known.operations]
-RULES: list[Rule] = [*OPERATIONS, *knowledge.detector_rules().values()]
+OPERATIONS = [rule for rule in shipped().rules if rule.id.startswith("operation.")]
+RULES: list[Rule] = [*shipped().rules, *shipped().correlations, *knowledge.detector_rules().values()]
 CHINESE = re.compile(r"[\u4e00-\u9fff]")
 
 
@@ -51,8 +51,7 @@ def test_operations_name_the_addresses_they_are_about() -> None:
 
 
 def test_every_protocol_has_operations_and_every_id_is_used_once() -> None:
-    read = {family(protocol) for protocol in EXPLAINERS}
-    assert {operation.protocol for operation in OPERATIONS} == read
+    assert {operation.product for operation in OPERATIONS} == {name for name, _ in EXPLAINERS.values()}
     assert len({rule.id for rule in RULES}) == len(RULES)
 
 
@@ -85,11 +84,8 @@ def test_every_technique_is_live_in_attack_for_ics() -> None:
 
 
 GOOD = """\
-protocol: modbus
-operations:
-  - id: operation.modbus.example
-    match: {modbus.function_code: 5}
-    class: write
+rules:
+  - id: scan.example
     severity: low
     techniques: [T0855]
     name: {zh: 例, en: Example}
@@ -100,54 +96,39 @@ operations:
 
 
 def test_good_content_loads(tmp_path: Path) -> None:
-    path = tmp_path / "modbus.yaml"
+    path = tmp_path / "detectors.yaml"
     path.write_text(GOOD, encoding="utf-8")
-    (operation,) = load_operations(path).operations
-    assert operation.severity is Severity.LOW
-    assert operation.answers
+    assert load_rules(path)["scan.example"].severity is Severity.LOW
 
 
 @pytest.mark.parametrize(
     ("old", "new", "line", "why"),
     [
-        ("protocol: modbus", "protocol: profinet", 1, "unknown protocol"),
-        ("severity: low", "severity: urgent", 6, "unknown severity"),
-        ("class: write", "class: wirte", 5, "unknown class"),
-        ("modbus.function_code: 5", "modbus.function_cod: 5", 4, "unknown field"),
-        ("modbus.function_code: 5", "modbus.function_code: five", 4, "expected a number"),
-        ("[T0855]", "[T855]", 7, "techniques"),
-        ("[T0855]", "T0855", 7, "techniques"),
-        ("{source} wrote.", "{soruce} wrote.", 9, "unknown name"),
-        ("{source} wrote.", "[{source} wrote.", 9, "brackets"),
-        (", en: Because.", "", 10, "must be a non-empty text"),
-        ("en: Check.", "fr: Verifiez.", 11, "unknown key"),
-        ("id: operation.modbus.example", "id: operation.dnp3.example", 3, "must begin with"),
-        ("id: operation.modbus.example", "id: Example", 3, "lower-case"),
-        ("    class: write\n", "    class: write\n    colour: red\n", 6, "unknown key"),
-        ("    match: {modbus.function_code: 5}\n", "", 3, "'match' is missing"),
+        ("severity: low", "severity: urgent", 3, "unknown severity"),
+        ("[T0855]", "[T855]", 4, "techniques"),
+        ("[T0855]", "T0855", 4, "techniques"),
+        ("{source} wrote.", "{soruce} wrote.", 6, "unknown name"),
+        ("{source} wrote.", "[{source} wrote.", 6, "brackets"),
+        (", en: Because.", "", 7, "must be a non-empty text"),
+        ("en: Check.", "fr: Verifiez.", 8, "unknown key"),
+        ("id: scan.example", "id: Example", 2, "lower-case"),
+        ("    severity: low\n", "    severity: low\n    colour: red\n", 4, "unknown key"),
     ],
 )
 def test_broken_content_is_refused_with_file_and_line(tmp_path: Path, old: str, new: str, line: int, why: str) -> None:
-    path = tmp_path / "modbus.yaml"
+    path = tmp_path / "detectors.yaml"
     assert old in GOOD
     path.write_text(GOOD.replace(old, new, 1), encoding="utf-8")
     with pytest.raises(ContentError) as caught:
-        load_operations(path)
+        load_rules(path)
     assert (caught.value.path, caught.value.line) == (str(path), line)
     assert why in caught.value.why
 
 
 def test_an_id_that_stands_twice_is_refused(tmp_path: Path) -> None:
-    path = tmp_path / "modbus.yaml"
-    path.write_text(GOOD + GOOD.split("operations:\n", 1)[1], encoding="utf-8")
-    with pytest.raises(ContentError, match="already stands in line 3"):
-        load_operations(path)
-
-
-def test_a_detector_rule_with_an_operations_key_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "detectors.yaml"
-    path.write_text(GOOD.replace("protocol: modbus\noperations", "rules", 1), encoding="utf-8")
-    with pytest.raises(ContentError, match="unknown key"):
+    path.write_text(GOOD + GOOD.split("rules:\n", 1)[1], encoding="utf-8")
+    with pytest.raises(ContentError, match="stands twice"):
         load_rules(path)
 
 

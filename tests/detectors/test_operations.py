@@ -9,7 +9,7 @@ import pytest
 from support.findings import DNP3, S7, Plant, of, the
 
 from detectors.finding import Severity
-from detectors.operations import MAX_PROBLEMS, Operations
+from detectors.operations import MAX_PROBLEMS
 from pcaps.messages import dnp3, modbus, s7comm
 
 HMI, ENGINEER, PLC, OUTSTATION = "10.1.0.5", "10.1.0.9", "10.1.0.20", "10.1.0.30"
@@ -199,7 +199,3 @@ def test_a_request_that_no_content_knows_is_left_alone() -> None:
     plant = Plant()
     plant.asks(HMI, PLC, modbus.adu(1, 1, struct.pack(">BB", 99, 0)))
     assert not [it for it in plant.findings() if it.rule_id.startswith("operation.")]
-
-
-def test_without_content_nothing_is_claimed() -> None:
-    assert Operations(content=()).name == "operations"

@@ -15,6 +15,7 @@ from detectors.evidence import Budget, Exhibit
 from detectors.finding import MAX_EVIDENCE_FRAMES, MAX_EVIDENCE_PCAP_BYTES, MAX_EVIDENCE_PDUS, Finding
 from detectors.operations import Operations
 from detectors.pipeline import DETECTORS, Options, Pipeline, inspect, merge
+from detectors.sigma.ruleset import shipped
 from pcaps.messages import modbus
 from sensor.capture.source import open_capture
 from sensor.capture.write import Frame
@@ -55,7 +56,7 @@ class Broken:
 def test_a_detector_that_fails_is_named_once_and_the_others_go_on(caplog: pytest.LogCaptureFixture) -> None:
     broken = Broken()
     with caplog.at_level(logging.ERROR):
-        findings = list(Pipeline(detectors=[broken, Operations()]).run(writes(40).batches(size=10)))
+        findings = list(Pipeline(detectors=[broken, Operations(shipped())]).run(writes(40).batches(size=10)))
     failed = the(findings, "detector.failed")
     assert "broken" in failed.explanation.en
     assert "KeyError" in failed.explanation.zh

@@ -15,6 +15,7 @@ import pytest
 from detectors import knowledge
 from detectors.finding import Finding, Severity
 from detectors.pipeline import Options, Pipeline, merge
+from detectors.sigma.ruleset import shipped
 from pcaps import build
 from pcaps.dialogue import Frame
 from pcaps.files import pcap
@@ -97,7 +98,7 @@ def test_the_file_beside_a_capture_is_complete(name: str) -> None:
         assert all(text.values())
     module, function = side["made_by"].rsplit(".", 1)
     assert getattr(importlib.import_module(module), function) is {**build.SCENARIOS, **RECORDINGS}[name]
-    rules = {*knowledge.detector_rules(), *(rule.id for table in knowledge.operations() for rule in table.operations)}
+    rules = {*knowledge.detector_rules(), *(rule.id for rule in (*shipped().rules, *shipped().correlations))}
     named = [wanted["rule"] for wanted in side.get("must", [])] + side["must_not"].get("rules", [])
     assert set(named) <= rules
     assert side["must_not"]["above"] in SEVERITIES
