@@ -91,6 +91,33 @@ def inspect(captures: tuple[str, ...], form: str, lang: str | None, together: bo
         sys.exit(0)
 
 
+@main.command()
+@click.option("--format", "form", type=click.Choice(["text", "jsonl", "csv"]), default="text", show_default=True)
+@click.option("--lang", type=click.Choice(["zh", "en"]), help="Language of the text; by default that of the locale.")
+@click.option("--site", default="", metavar="NAME", help="Where these captures are from: part of each asset's key.")
+@click.option("--ledger", type=click.Path(dir_okay=False), metavar="FILE.csv", help="What there should be; compare.")
+@CAPTURES
+def assets(captures: tuple[str, ...], form: str, lang: str | None, site: str, ledger: str | None) -> None:
+    """Which devices speak in CAPTURE..., what they say they are, and who asks whom.
+
+    Nobody is asked; each statement names the frame that shows it. With a ledger (a CSV file with the columns address,
+    segment, name, importance, owner, approved) also what is not declared, not approved, or silent.
+
+    Exit codes: 0 done; 1 the ledger and the wire differ; 2 wrong use, or a capture cannot be read.
+    """
+    from detectors.assets.survey import list_assets
+    from detectors.content import ContentError
+
+    try:
+        sys.exit(list_assets(captures, form=form, lang=lang, site=site, ledger=ledger, complain=complain))
+    except ContentError as error:
+        complain(error)
+        sys.exit(2)
+    except BrokenPipeError:  # the reader has seen enough (`| head`)
+        sys.stderr.close()
+        sys.exit(0)
+
+
 @main.command("span-check")
 @click.option("--interface", metavar="NAME", help="Listen on this interface instead of reading captures.")
 @click.option("--seconds", type=click.FloatRange(min=1), default=60, show_default=True, help="How long to listen.")

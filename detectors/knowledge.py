@@ -21,13 +21,8 @@ from detectors.wording import fill, templates
 from sensor.schema import FIELDS
 
 NOTHING = Text("", "")
-DETECTOR_FILES = (
-    "detectors",
-    "baseline",
-    "rhythm",
-    "engineering",
-    "attacks",
-)  # of rules/knowledge: what detectors claim
+# Files of rules/knowledge: what detectors claim.
+DETECTOR_FILES = ("detectors", "baseline", "rhythm", "engineering", "attacks", "assets")
 
 _RULE_ID = re.compile(r"[a-z][a-z0-9]*([._-][a-z0-9]+)+")
 _TECHNIQUE = re.compile(r"T0\d{3}")

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from detectors import knowledge
+from detectors.asset_changed import AssetChanged
 from detectors.baseline.book import Baseline
 from detectors.baseline.enforcer import Enforcer
 from detectors.capture_health import CaptureHealth
@@ -96,6 +97,7 @@ DETECTORS: tuple[Callable[[Options], Detector], ...] = (
     lambda _: Passwords(),
     lambda _: PublicAddress(),
     lambda _: Evasion(),
+    lambda _: AssetChanged(),
     lambda options: Indicators(options.indicators, rules_of(options).rules),
     lambda options: CaptureHealth(options.health),
 )

@@ -46,6 +46,8 @@ COMMON = (
     Field(
         "observer.ingress.interface.name", "keyword", "of a finding about the sensor itself: the interface concerned"
     ),
+    Field("asset.attribute", "keyword", "of a finding about a device that changed: firmware, model, ..."),
+    Field("asset.component", "keyword", "which part behind its address is meant: unit 3, cip 1/0"),
     Field("network.vlan.id", "long", "VLAN identifier of the innermost tag, absent when untagged"),
     Field("network.tunnel.type", "keyword", "what carries it, the innermost: erspan, vxlan, gre, mpls, pppoe, ..."),
     Field("network.tunnel.id", "long", "network identifier of VXLAN, GENEVE, NVGRE or 802.1ah, whichever is innermost"),

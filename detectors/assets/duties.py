@@ -1,0 +1,116 @@
+"""What assets do, judged by who asks whom for what; each role with its reason."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from detectors.assets.asset import Asset, Key, Link, Role
+from detectors.finding import Text
+from sensor.operations import Verb
+from sensor.view import EXPLAINERS
+
+INDUSTRIAL = frozenset(name for name, _ in EXPLAINERS.values())
+ENGINEERING = frozenset({Verb.PROGRAM_DOWN, Verb.PROGRAM_UP, Verb.START, Verb.STOP, Verb.RESTART, Verb.CONFIGURE})
+COMMANDING = frozenset({Verb.WRITE, Verb.COMMAND, Verb.SILENCE, Verb.TIME_SET})
+SHOWN = 3  # addresses named in a reason
+MANY_PARTS = 2  # devices behind one address, from which on it is a gateway
+
+NAMES: Mapping[str, Text] = {
+    "controller": Text("控制器", "controller"),
+    "gateway": Text("网关或数据集中器", "gateway or concentrator"),
+    "engineering": Text("工程师站", "engineering station"),
+    "master": Text("上位机（主站）", "HMI or master"),
+    "reader": Text("只读客户端（历史站等）", "reader, such as a historian"),
+    "publisher": Text("发布者", "publisher"),
+    "router": Text("路由器", "router"),
+    "network": Text("网络设备", "network device"),
+    "host": Text("其他主机", "other host"),
+}
+
+
+VERBS: Mapping[str, Text] = {
+    "read": Text("读取", "read"),
+    "write": Text("写入", "write"),
+    "command": Text("控制", "command"),
+    "identify": Text("查询身份", "identify"),
+    "diagnose": Text("诊断", "diagnose"),
+    "program-up": Text("上传程序", "program upload"),
+    "program-down": Text("下载程序", "program download"),
+    "start": Text("启动", "start"),
+    "stop": Text("停止", "stop"),
+    "restart": Text("重启", "restart"),
+    "silence": Text("使其静默", "silence"),
+    "time-set": Text("对时", "set clock"),
+    "configure": Text("配置", "configure"),
+    "file": Text("文件", "file"),
+    "authenticate": Text("认证", "authenticate"),
+    "session": Text("会话", "session"),
+    "report": Text("上报", "report"),
+    "unknown": Text("未知功能", "unknown"),
+}
+
+
+def words(verbs: Iterable[str]) -> Text:
+    """Verbs of sensor/operations.py for people."""
+    named = [VERBS.get(verb, Text(verb, verb)) for verb in sorted(verbs)]
+    return Text("、".join(text.zh for text in named), ", ".join(text.en for text in named))
+
+
+def _named(keys: Iterable[Key]) -> str:
+    addresses = sorted({key.address for key in keys})
+    return ", ".join(addresses[:SHOWN]) + (f" …+{len(addresses) - SHOWN}" if len(addresses) > SHOWN else "")
+
+
+def assign(assets: Mapping[Key, Asset], links: Iterable[Link], routers: Mapping[str, int]) -> None:
+    """Give every asset its roles. routers: hardware addresses behind which many addresses are."""
+    asks: dict[Key, list[Link]] = {}
+    asked: dict[Key, list[Link]] = {}
+    for link in links:
+        if link.protocol in INDUSTRIAL and link.messages:
+            asks.setdefault(link.client, []).append(link)
+            asked.setdefault(link.server, []).append(link)
+    for key, asset in assets.items():
+        asset.roles = tuple(_roles(asset, asks.get(key, []), asked.get(key, []), routers)) or (
+            Role("host", Text("未见工业协议通信", "no industrial protocol was seen")),
+        )
+
+
+def _roles(asset: Asset, asks: list[Link], asked: list[Link], routers: Mapping[str, int]) -> Iterable[Role]:
+    if asked:
+        who = _named(link.client for link in asked)
+        how = ", ".join(sorted({link.protocol for link in asked}))
+        yield Role("controller", Text(f"{who} 用 {how} 向它提出请求", f"asked by {who} with {how}"))
+    parts = [part for part in asset.components if part.startswith(("unit ", "outstation ", "station ", "network "))]
+    if len(parts) >= MANY_PARTS:
+        shown = ", ".join(parts[:SHOWN]) + (" …" if len(parts) > SHOWN else "")
+        yield Role("gateway", Text(f"同一地址后有 {len(parts)} 个设备（{shown}）",
+                                   f"{len(parts)} devices behind one address ({shown})"))  # fmt: skip
+    elif asked and (others := [link for link in asks if link.server != asset.key]):
+        whom = _named(link.server for link in others)
+        yield Role("gateway", Text(f"既被请求，又请求 {whom}", f"is asked, and itself asks {whom}"))
+    yield from _client_roles(asks)
+    if not asks and not asked and asset.protocols.keys() & {"goose"}:
+        yield Role("publisher", Text("向组播地址发布 GOOSE", "publishes GOOSE to a group"))
+    yield from _network_roles(asset, routers)
+
+
+def _client_roles(asks: list[Link]) -> Iterable[Role]:
+    for name, verbs in (("engineering", ENGINEERING), ("master", COMMANDING)):
+        if acting := [link for link in asks if link.verbs & verbs]:
+            done = words({verb for link in acting for verb in link.verbs & verbs})
+            whom = _named(link.server for link in acting)
+            yield Role(name, Text(f"对 {whom} 执行：{done.zh}", f"does this to {whom}: {done.en}"))
+    if asks and not any(link.verbs & (ENGINEERING | COMMANDING) for link in asks):
+        whom = _named(link.server for link in asks)
+        yield Role("reader", Text(f"只读取 {whom}", f"only reads from {whom}"))
+
+
+def _network_roles(asset: Asset, routers: Mapping[str, int]) -> Iterable[Role]:
+    said = {word for fact in asset.said("capability") for word in fact.claim.value.split(", ")}
+    if doing := sorted(said & {"bridge", "router", "switch", "wlan-access-point", "repeater"}):
+        what = ", ".join(doing)
+        yield Role("network", Text(f"自称具有 {what} 能力", f"says to be: {what}"))
+    if asset.key.address in routers:
+        count = routers[asset.key.address]
+        yield Role("router", Text(f"该硬件地址后至少有 {count} 个 IP 地址",
+                                  f"at least {count} IP addresses are behind this hardware address"))  # fmt: skip
