@@ -41,6 +41,7 @@ from detectors.sigma.matcher import Matcher
 from detectors.sigma.ruleset import RuleSet, shipped
 from detectors.station_scan import StationScan
 from detectors.sweep import Sweep
+from detectors.two_stacks import TwoStacks
 from detectors.unanswered import Unanswered
 from sensor.capture.frames import FrameBatch
 from sensor.capture.interface import Health
@@ -96,6 +97,7 @@ DETECTORS: tuple[Callable[[Options], Detector], ...] = (
     lambda _: Repeats(),
     lambda _: Passwords(),
     lambda _: PublicAddress(),
+    lambda _: TwoStacks(),
     lambda _: Evasion(),
     lambda _: AssetChanged(),
     lambda options: Indicators(options.indicators, rules_of(options).rules),
