@@ -15,10 +15,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from detectors import knowledge
+from detectors.addresses import Addresses
 from detectors.asset_changed import AssetChanged
 from detectors.baseline.book import Baseline
 from detectors.baseline.enforcer import Enforcer
 from detectors.capture_health import CaptureHealth
+from detectors.clocks import Clocks
 from detectors.contract import Detector, Scene
 from detectors.engineering.operations import Engineering
 from detectors.engineering.session import GAP_NS, LEAD_NS
@@ -26,6 +28,8 @@ from detectors.evasion import Evasion
 from detectors.finding import MAX_EVIDENCE_FRAMES, Finding
 from detectors.flood import Flood
 from detectors.function_scan import FunctionScan
+from detectors.goose_stream import GooseStream
+from detectors.iec104_sequence import Iec104Sequence
 from detectors.indicators import Indicators
 from detectors.masters import Masters
 from detectors.new_writer import LEARN_SHARE, NewWriter
@@ -36,9 +40,11 @@ from detectors.point_scan import PointScan
 from detectors.problem import Problem
 from detectors.public_address import PublicAddress
 from detectors.repeats import Repeats
+from detectors.reporting import Reporting
 from detectors.rhythm import Rhythm
 from detectors.sigma.matcher import Matcher
 from detectors.sigma.ruleset import RuleSet, shipped
+from detectors.spoofed_answer import SpoofedAnswer
 from detectors.station_scan import StationScan
 from detectors.sweep import Sweep
 from detectors.two_stacks import TwoStacks
@@ -91,10 +97,16 @@ DETECTORS: tuple[Callable[[Options], Detector], ...] = (
     lambda _: Unanswered(),
     lambda _: OtherProtocol(),
     lambda _: Sweep(),
+    lambda _: Addresses(),
     lambda _: StationScan(),
     lambda _: Masters(),
     lambda _: Flood(),
     lambda _: Repeats(),
+    lambda _: SpoofedAnswer(),
+    lambda _: Iec104Sequence(),
+    lambda _: GooseStream(),
+    lambda _: Reporting(),
+    lambda _: Clocks(),
     lambda _: Passwords(),
     lambda _: PublicAddress(),
     lambda _: TwoStacks(),
