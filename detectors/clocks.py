@@ -80,7 +80,7 @@ class Clocks:
             protocol=Protocol(int(b.protocol)).name.lower(), **ends(fields),
             station=station_of(int(b.protocol), int(b.station)),
         )  # fmt: skip
-        case.values = {"seen": rfc3339(set_ns)[:19].replace("T", " "), "count": abs(set_ns - now_ns) // DAY_NS}
+        case.values = {"seen": rfc3339(set_ns)[:19].replace("T", " "), "count": round(abs(set_ns - now_ns) / DAY_NS)}
         if abs(set_ns - now_ns) > YEAR_NS:
             case.severity = Severity.MEDIUM
         case.problem.add(1, now_ns, now_ns)

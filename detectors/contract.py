@@ -125,6 +125,13 @@ class Scene:
             pdus = ({"frame": notice.frame, **notice.message.evidence()},) if exhibit.wants_pdus else ()
             self.show_frame(exhibit, notice.frame, pdus)
 
+    def frame(self, number: int) -> bytes | None:
+        """The bytes of a frame, where it is among the latest; None where not."""
+        for frames in self.frames:
+            if frames.first <= number < frames.first + frames.size:
+                return frame_of(frames, number).data
+        return None
+
     def show_frame(self, exhibit: Exhibit, number: int, pdus: Iterable[dict[str, object]] = ()) -> None:
         """Put one frame into an exhibit, with its bytes where they are at hand."""
         for frames in self.frames:

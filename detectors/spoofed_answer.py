@@ -2,15 +2,19 @@
 
 Catches a second answer under the number of a request that was answered within the last seconds, with other content: the
 device and somebody else both answered, or a host in between let both through. Blind to an impostor whose answer alone
-arrives, to answers that are the same, and to clients that use one number for all requests. Looks at answers without a
-request only, which are rare. Techniques: T0856, T0830.
+arrives, to answers that are the same, to clients that use one number for all requests, and where so much is said that
+the first answer is not remembered any more. Looks at answers without a request only, which are rare. Techniques: T0856,
+T0830.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Iterator
+from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from detectors.cases import Cases
 from detectors.contract import Scene, ends, station_of
@@ -20,8 +24,24 @@ from sensor.events import EventBatch
 
 WITHIN_NS = 10 * 10**9  # of the first answer
 MOST = 256  # second answers of one batch that are compared
+PAST_ROWS = 1 << 14  # events remembered, beyond those of the latest batch
 NUMBERED = (Protocol.MODBUS, Protocol.S7COMM, Protocol.DNP3, Protocol.MMS, Protocol.OPCUA)
-UNSOUND = Anomaly.GAP | Anomaly.LENGTH | Anomaly.TRUNCATED | Anomaly.CHECKSUM | Anomaly.ILLEGAL
+UNSOUND = Anomaly.GAP | Anomaly.LENGTH | Anomaly.TRUNCATED | Anomaly.CHECKSUM | Anomaly.ILLEGAL | Anomaly.SPLIT
+
+
+class _Past(NamedTuple):
+    """What is remembered of a batch: columns of the same length."""
+
+    ts_ns: npt.NDArray[np.int64]
+    frame: npt.NDArray[np.int64]
+    conversation: npt.NDArray[np.int32]
+    protocol: npt.NDArray[np.uint8]
+    kind: npt.NDArray[np.uint8]
+    function: npt.NDArray[np.int32]
+    station: npt.NDArray[np.int64]
+    transaction: npt.NDArray[np.int64]
+    request: npt.NDArray[np.int64]
+    anomalies: npt.NDArray[np.uint32]
 
 
 class SpoofedAnswer:
@@ -30,17 +50,21 @@ class SpoofedAnswer:
     name = "spoofed_answer"
 
     def __init__(self) -> None:
-        self._before: EventBatch | None = None
+        self._past: deque[_Past] = deque()
+        self._rows = 0
         self._cases = Cases()
 
     def observe(self, batch: EventBatch, scene: Scene) -> Iterable[Finding]:
         """See Detector."""
         if batch.size:
+            self._past.append(_Past(*(getattr(batch.columns, name).copy() for name in _Past._fields)))
+            self._rows += batch.size
             anomalies = batch.columns.anomalies
             for row in np.flatnonzero((anomalies & (Anomaly.ORPHAN | UNSOUND)) == Anomaly.ORPHAN)[:MOST].tolist():
                 if batch.columns.protocol[row] in NUMBERED:
                     self._judge(batch, row, scene)
-            self._before = batch
+            while self._rows - len(self._past[0].ts_ns) > PAST_ROWS:
+                self._rows -= len(self._past.popleft().ts_ns)
         return self._cases.say(scene, final=False)
 
     def flush(self, scene: Scene) -> Iterator[Finding]:
@@ -50,32 +74,31 @@ class SpoofedAnswer:
     def _judge(self, batch: EventBatch, row: int, scene: Scene) -> None:
         """Look for the answer that came before this one."""
         c = batch.columns
+        if self._incomplete(batch, row, scene):
+            return
         requests, answers = 0, []
-        for other in (self._before, batch):
-            if other is None:
-                continue
-            o = other.columns
+        for past in self._past:
             same = (
-                (o.conversation == c.conversation[row])
-                & (o.transaction == c.transaction[row])
-                & (o.station == c.station[row])
-                & (o.protocol == c.protocol[row])
-                & (np.abs(o.ts_ns - c.ts_ns[row]) <= WITHIN_NS)
+                (past.conversation == c.conversation[row])
+                & (past.transaction == c.transaction[row])
+                & (past.station == c.station[row])
+                & (past.protocol == c.protocol[row])
+                & (np.abs(past.ts_ns - c.ts_ns[row]) <= WITHIN_NS)
             )
-            if other is batch:
+            if past is self._past[-1]:
                 same[row:] = False
-            requests += int((same & (o.kind == Kind.REQUEST)).sum())
-            paired = same & (o.kind == Kind.RESPONSE) & (o.request >= 0) & (o.forward == c.forward[row])
-            answers += [(other, at) for at in np.flatnonzero(paired).tolist()]
+            requests += int((same & (past.kind == Kind.REQUEST)).sum())
+            paired = same & (past.kind == Kind.RESPONSE) & (past.request >= 0) & ((past.anomalies & UNSOUND) == 0)
+            answers += [(past, at) for at in np.flatnonzero(paired).tolist()]
         if requests != 1 or len(answers) != 1 or c.function[row] < 0:  # S7 user data goes on under its number
             return
         first, at = answers[0]
-        if first.columns.function[at] != c.function[row] or first.pdu(at) == batch.pdu(row):
+        before = scene.frame(int(first.frame[at]))
+        if first.function[at] != c.function[row] or before is None or batch.pdu(row) in before:
             return
         behaviour = int(c.behaviour[row])
         b = scene.view.behaviours.table[behaviour]
-        fields = scene.view.behaviours.describe(behaviour)
-        who = ends(fields)
+        who = ends(scene.view.behaviours.describe(behaviour))
         case = self._cases.case(
             scene,
             "spoof.answer",
@@ -86,6 +109,22 @@ class SpoofedAnswer:
             station=station_of(int(b.protocol), int(b.station)),
         )
         case.values = {"sequence": int(c.transaction[row])}
-        case.problem.add(1, int(first.columns.ts_ns[at]), int(c.ts_ns[row]))
-        scene.show(case.problem.exhibit, first, (at,))
+        case.problem.add(1, int(first.ts_ns[at]), int(c.ts_ns[row]))
+        scene.show_frame(case.problem.exhibit, int(first.frame[at]))
         scene.show(case.problem.exhibit, batch, (row,))
+
+    def _incomplete(self, batch: EventBatch, row: int, scene: Scene) -> bool:
+        """Whether bytes of the conversation are missing: then a request may be read after its answer, or never."""
+        c = batch.columns
+        sides = scene.view.state.sides
+        conversation = int(c.conversation[row])
+        if sides["parked"][2 * conversation] or sides["parked"][2 * conversation + 1]:
+            return True
+        return any(
+            (
+                (past.conversation == conversation)
+                & ((past.anomalies & Anomaly.GAP) != 0)
+                & (np.abs(past.ts_ns - c.ts_ns[row]) <= WITHIN_NS)
+            ).any()
+            for past in self._past
+        )
