@@ -26,7 +26,7 @@ from sensor.capture.live import RING_BYTES, LiveSource
 from sensor.capture.pack import RECORD_BYTES
 from sensor.capture.pcap import HEADER_BYTES
 from sensor.capture.write import small_pcap
-from sensor.decode.decoder import compile_ahead
+from sensor.decode.compilation import compile_ahead
 from sensor.slow.reader import SlowReader
 
 log = logging.getLogger(__name__)

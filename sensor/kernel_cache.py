@@ -77,9 +77,9 @@ def use_kernel_cache() -> None:
 
 
 def compiled_before() -> bool:
-    """Whether kernels of these sources stand in the cache: if not, the first capture waits for the compiler."""
+    """Whether the decoder of these sources stands in the cache: if not, the first capture waits for the compiler."""
     folder = os.environ.get(VARIABLE)
-    return folder is not None and any(Path(folder).rglob("*.nbi"))
+    return folder is not None and any(Path(folder).rglob("kernel.walk-*.nbi"))
 
 
 def _prune(base: Path) -> None:

@@ -25,6 +25,7 @@ from sensor.capture.frames import FrameBatch
 from sensor.capture.source import open_capture
 from sensor.capture.write import frame_of, small_pcap
 from sensor.decode import link
+from sensor.decode.compilation import compile_ahead
 from sensor.decode.decoder import Decoder
 from sensor.decode.pdu import Protocol
 from sensor.decode.state import PACKET
@@ -257,6 +258,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--save", type=Path, default=ROOT / "var" / "fuzz", help="where findings are written")
     given = parser.parse_args(arguments)
     chosen = [Protocol[name.upper()] for name in given.protocol] if given.protocol else list(PORTS)
+    compile_ahead()  # a mutant may look like any protocol, and compiling its reader is not that mutant's time
     failed = 0
     for protocol in chosen:
         last = [0.0]

@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from sensor.capture.frames import FrameBatch
 from sensor.decode import exchange, kernel, recycle
+from sensor.decode.compilation import COMMON, in_children
 from sensor.decode.messages import drain_address
 from sensor.decode.pdu import PDU
 from sensor.decode.read import READERS
@@ -59,19 +60,6 @@ class Filled(NamedTuple):
 FirstPass = Callable[[int, Room], int]  # from a row on, into a room; the row to go on from, -1 when all is done
 
 
-def compile_ahead() -> None:
-    """Compile, or load, all that a decoder may ever call: on a live link frames wait while a compiler runs."""
-    decoder = Decoder(seed=0)
-    wide, narrow = np.zeros(1, np.int64), np.zeros(1, np.int32)
-    frame = FrameBatch(np.zeros(64, np.uint8), wide, wide, narrow, narrow, narrow, 1)
-    room = decoder._room()
-    for read in READERS.values():
-        read(NOTHING, room.out, room.messages, 0, decoder._used.seed, decoder._pdus)
-    exchange.settle(room.messages, decoder._pdus, 0, decoder._state, room.events)
-    for _ in decoder.decode([frame]):
-        pass
-
-
 class Decoder:
     """One run over one source of frames; keeps streams, open requests and behaviours from batch to batch.
 
@@ -83,6 +71,7 @@ class Decoder:
     """
 
     def __init__(self, ports: Mapping[int, int] = WATCHED_PORTS, seed: int | None = None) -> None:
+        in_children(COMMON)
         self._state = new_state(ports, secrets.randbits(64) if seed is None else seed)
         self._used = self._state[0].used[0]
         self._used.drain, self._used.irregular = drain_address(), irregular_address()
