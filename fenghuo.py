@@ -7,6 +7,7 @@ compiler and a sensor host needs no web stack.
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -14,10 +15,13 @@ import click
 
 from commands import complain
 from commands.baseline import ENFORCED, baseline, enforced
+from commands.carve import ARTIFACTS, carve
 from commands.console import console
 from commands.score import score
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from sensor.capture.source import Capture
 
 CAPTURES = click.argument("captures", nargs=-1, required=True, metavar="CAPTURE...")
@@ -72,8 +76,11 @@ def decode(captures: tuple[str, ...], form: str, together: bool) -> None:
 @click.option("--lang", type=click.Choice(["zh", "en"]), help="Language of the text; by default that of the locale.")
 @ENFORCED
 @TOGETHER
+@ARTIFACTS
 @CAPTURES
-def inspect(captures: tuple[str, ...], form: str, lang: str | None, together: bool, **plant: Any) -> None:
+def inspect(
+    captures: tuple[str, ...], form: str, lang: str | None, together: bool, artifacts: Path | None, **plant: Any
+) -> None:
     """Findings in CAPTURE..., to standard output; no server, nothing stored.
 
     Exit codes: 0 all captures were inspected, whether something was found or not; 1 a detector failed (the findings say
@@ -82,7 +89,7 @@ def inspect(captures: tuple[str, ...], form: str, lang: str | None, together: bo
     from detectors.inspection import inspect_captures
 
     try:
-        options = enforced(**plant)
+        options = dataclasses.replace(enforced(**plant), artifacts=artifacts)
         sys.exit(
             inspect_captures(captures, form=form, lang=lang, together=together, complain=complain, options=options)
         )
@@ -265,6 +272,8 @@ class Size(click.ParamType):  # type: ignore[type-arg]  # generic in new version
 )
 @click.option("--ring", type=click.Path(file_okay=False), metavar="DIR", help="Keep raw frames here, the latest.")
 @click.option("--ring-size", type=Size(), default="10G", show_default=True, help="What they may need on disk.")
+@ARTIFACTS
+@click.option("--artifacts-size", type=Size(), default="1G", show_default=True, help="What they may need on disk.")
 @click.option("--console", "url", required=True, metavar="URL", help="Address of the console.")
 @click.option("--key-file", type=click.File(), help="File with this sensor's key; otherwise FENGHUO_SENSOR_KEY.")
 @click.option("--key", envvar="FENGHUO_SENSOR_KEY", hidden=True)
@@ -280,6 +289,8 @@ def sensor_run(
     buffer_size: int,
     ring: str | None,
     ring_size: int,
+    artifacts: Path | None,
+    artifacts_size: int,
     url: str,
     key_file: TextIO | None,
     key: str | None,
@@ -312,13 +323,17 @@ def sensor_run(
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("httpx").setLevel(logging.WARNING)
     try:
-        program = SensorProgram(url, secret, Path(spool), name, complain)
+        program = SensorProgram(url, secret, Path(spool), name, complain, artifacts, artifacts_size)
         signal.signal(signal.SIGTERM, lambda *_: program.stop())
         signal.signal(signal.SIGINT, lambda *_: program.stop())
         if not interfaces:
             sys.exit(program.run((*captures, *more), once=once))
         raw = Path(ring) if ring else None
-        sys.exit(program.listen(LiveOptions((*interfaces, *more), fanout, buffer_size, raw, ring_size)))
+        sys.exit(
+            program.listen(
+                LiveOptions((*interfaces, *more), fanout, buffer_size, raw, ring_size, artifacts, artifacts_size)
+            )
+        )
     except (LiveError, FrameRingError, SpoolError, UplinkError, OSError) as error:
         complain(error)
         sys.exit(2)
@@ -326,6 +341,7 @@ def sensor_run(
 
 rules.add_command(score)
 main.add_command(baseline)
+main.add_command(carve)
 main.add_command(console)
 
 if __name__ == "__main__":

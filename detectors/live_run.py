@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from detectors.carving.store import QUOTA_BYTES
 from detectors.finding import MAX_EVIDENCE_PCAP_BYTES, Finding
 from detectors.pipeline import Options, Pipeline
 from sensor.capture.frame_ring import FrameRing
@@ -40,7 +41,8 @@ REST = 4  # times as long as cutting evidence took, nothing more is cut: a flood
 class LiveOptions:
     """What to listen to. interfaces: by name. fanout, buffer_bytes: see sensor/capture/live.py.
 
-    ring: folder for raw frames, None for none; ring_bytes: what it may hold.
+    ring: folder for raw frames, None for none; ring_bytes: what it may hold. artifacts, artifacts_bytes: the same for
+        program blocks and files, see detectors/carving/store.py.
     """
 
     interfaces: Sequence[str]
@@ -48,6 +50,8 @@ class LiveOptions:
     buffer_bytes: int = RING_BYTES
     ring: Path | None = None
     ring_bytes: int = 0
+    artifacts: Path | None = None
+    artifacts_bytes: int = QUOTA_BYTES
 
 
 class LiveRun:
@@ -55,6 +59,7 @@ class LiveRun:
 
     def __init__(self, options: LiveOptions, indicators: Sequence[Mapping[str, Any]] = ()) -> None:
         compile_ahead()
+        self._options = options
         SlowReader.compile_ahead()
         self._ring = FrameRing(options.ring, options.ring_bytes) if options.ring else None
         self._cut_again_at = 0.0
@@ -105,7 +110,15 @@ class LiveRun:
         self.pipeline.use_indicators(items)
 
     def _new_pipeline(self) -> Pipeline:
-        return Pipeline(Options(learn_s=LEARN_S, indicators=self.indicators, health=self._health))
+        return Pipeline(
+            Options(
+                learn_s=LEARN_S,
+                indicators=self.indicators,
+                health=self._health,
+                artifacts=self._options.artifacts,
+                artifacts_bytes=self._options.artifacts_bytes,
+            )
+        )
 
     def _health(self) -> tuple[Health, ...]:
         """The interfaces, with the losses that were not told before."""

@@ -12,6 +12,7 @@ import dataclasses
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from detectors import knowledge
@@ -20,6 +21,8 @@ from detectors.asset_changed import AssetChanged
 from detectors.baseline.book import Baseline
 from detectors.baseline.enforcer import Enforcer
 from detectors.capture_health import CaptureHealth
+from detectors.carving.carver import Carving
+from detectors.carving.store import QUOTA_BYTES, Store
 from detectors.clocks import Clocks
 from detectors.contract import Detector, Scene
 from detectors.engineering.operations import Engineering
@@ -71,6 +74,7 @@ class Options:
     rules: Sigma rules in place of those that are shipped.
     health: state and losses of the interfaces that are captured from, asked again and again; None in a capture.
     baseline: what is normal here, to compare with; None where there is none.
+    artifacts: folder in which blocks and files from the wire are kept, None for none; artifacts_bytes: its quota.
     """
 
     learn_s: float | None = None
@@ -80,6 +84,8 @@ class Options:
     rules: RuleSet | None = None
     health: Callable[[], Sequence[Health]] | None = None
     baseline: Baseline | None = None
+    artifacts: Path | None = None
+    artifacts_bytes: int = QUOTA_BYTES
 
 
 def rules_of(options: Options) -> RuleSet:
@@ -110,6 +116,7 @@ DETECTORS: tuple[Callable[[Options], Detector], ...] = (
     lambda _: Passwords(),
     lambda _: PublicAddress(),
     lambda _: TwoStacks(),
+    lambda options: Carving(Store(options.artifacts, options.artifacts_bytes) if options.artifacts else None),
     lambda _: Evasion(),
     lambda _: AssetChanged(),
     lambda options: Indicators(options.indicators, rules_of(options).rules),
@@ -127,6 +134,9 @@ class Pipeline:
         self.scene = Scene(self.decoder.view, rules_of(self.options).rules)
         self.detectors = [make(self.options) for make in DETECTORS] if detectors is None else list(detectors)
         self.engineering: Engineering | None = Engineering()
+        for detector in self.detectors:
+            if isinstance(detector, Carving):
+                detector.changed = self.engineering.changed
         self.events = 0
         self._flood = Problem(knowledge.detector_rules()["sensor.flood"], self.scene.exhibit(), protocol="")
 

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from detectors import knowledge
+from detectors.carving.store import QUOTA_BYTES
 from detectors.finding import Evidence, Finding, FindingId, to_dict
 from detectors.live_run import LiveOptions, LiveRun
 from detectors.pipeline import Options, Pipeline, merge
@@ -43,8 +44,19 @@ FLUSH_S = 0.2  # on an interface: the longest that a finding is in memory only
 class SensorProgram:
     """One sensor over captures, or on interfaces."""
 
-    def __init__(self, url: str, key: str, folder: Path, name: str = "", say: Callable[[str], None] = log.info) -> None:
+    def __init__(
+        self,
+        url: str,
+        key: str,
+        folder: Path,
+        name: str = "",
+        say: Callable[[str], None] = log.info,
+        artifacts: Path | None = None,
+        artifacts_bytes: int = QUOTA_BYTES,
+    ) -> None:
         """folder: spool and notes. name: this sensor's, where it must work before it has ever reached its console.
+
+        artifacts, artifacts_bytes: see Options; on interfaces those of LiveOptions.
 
         SpoolError, UplinkError where folder, address or key cannot be used.
         """
@@ -53,6 +65,7 @@ class SensorProgram:
         self._spool = Spool(folder / "spool", self._stand_in)
         self._uplink = Uplink(url, key, self._spool)
         self._stop = threading.Event()
+        self._artifacts, self._artifacts_bytes = artifacts, artifacts_bytes
         self._known = threading.Event()
         self._name = name
         self._indicators: Sequence[Mapping[str, Any]] = ()
@@ -166,7 +179,10 @@ class SensorProgram:
         except (CaptureError, OSError) as error:
             self._say(str(error))
             return 2
-        pipeline = Pipeline(Options(indicators=self._indicators, capture=path))
+        options = Options(
+            indicators=self._indicators, capture=path, artifacts=self._artifacts, artifacts_bytes=self._artifacts_bytes
+        )
+        pipeline = Pipeline(options)
         findings = merge(pipeline.run(ahead(capture)))
         for finding in findings:
             self._spool.append(lambda sequence, finding=finding: self._line(finding, sequence))  # type: ignore[misc]

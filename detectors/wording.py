@@ -23,6 +23,7 @@ WORDS = frozenset({
     "indicator", "bulletin", "operation", "detector", "protocol", "port", "verbs", "seen", "sequence", "other",
     "interface", "state", "tool", "duration", "peak",
     "expected", "observed", "first_seen", "since", "period",
+    "artifact", "before", "after", "yara", "strings", "limit",
 })  # fmt: skip
 
 _PIECE = re.compile(r"\[([^\[\]]*)\]|([^\[\]]+)")

@@ -661,6 +661,13 @@ SLOW: tuple[Field, ...] = (  # what sensor/slow/ reads; `fenghuo decode` does no
     Field("lacp.partner", "keyword", "of the system at the other end"),
 )
 
+# Of findings about blocks and files that were put together from the wire.
+ARTIFACT: tuple[Field, ...] = (
+    Field("artifact.kind", "keyword", "what it is: s7-block, umas-program, dnp3-file, modbus-file, ftp-file, ..."),
+    Field("artifact.name", "keyword", "name of the block or file: OB1, firmware.bin"),
+    Field("artifact.sha256", "keyword", "SHA-256 of its octets"),
+)
+
 FIELDS: dict[str, Field] = {
     field.name: field
     for field in (
@@ -677,5 +684,6 @@ FIELDS: dict[str, Field] = {
         *MMS,
         *GOOSE,
         *SLOW,
+        *ARTIFACT,
     )
 }

@@ -29,6 +29,7 @@ from sensor.events import EventBatch
 
 MAX_PAIRS = 1024  # pairs of engineering host and controller watched at one time; a plant has tens
 MAX_GROUPS = 8192  # different (pair, step, block) classified in a run: more is a flood, told by the single operations
+MAX_CHANGES = 256  # blocks that changed, told between two calls of `fold`
 MAX_SPENT = 4096  # fingerprints that operations took over
 MOST_SHOWN = 200  # events looked at in one batch to fill an exhibit
 _ASKED, _ANSWERED, _REFUSED, _UNANSWERED = range(4)
@@ -79,13 +80,12 @@ class Engineering:
         self._spent: dict[str, int] = {}  # natural fingerprint -> operations that are over and took it as theirs
         self._rules = knowledge.detector_rules()
         self._tools = Tools()
+        self._changes: list[tuple[str, str, str]] = []  # since the last call of `fold`
 
     def changed(self, destination: str, block: str, before: str, after: str) -> None:
         """A block of a controller differs from what was there before: hashes, as carved from the wire."""
-        for pair in self._pairs:
-            if pair.who["destination_ip"] == destination:
-                for session in pair.sessions:
-                    session.changes[block] = f"{before[:12]} → {after[:12]}"
+        if len(self._changes) < MAX_CHANGES:
+            self._changes.append((destination, block, f"{before[:12]} → {after[:12]}"))
 
     def observe(self, batch: EventBatch, scene: Scene) -> Iterable[Finding]:
         """Count the steps of a batch."""
@@ -112,6 +112,12 @@ class Engineering:
 
     def fold(self, findings: Sequence[Finding], scene: Scene, *, final: bool) -> Iterator[Finding]:
         """The findings of other detectors without those that are part of an operation, and the operations."""
+        for destination, block, change in self._changes:
+            for pair in self._pairs:
+                if pair.who["destination_ip"] == destination:
+                    for session in pair.sessions:
+                        session.changes[block] = change
+        self._changes.clear()
         for pair in self._pairs:
             for session in pair.sessions:
                 if session.problem is None and session.several:

@@ -1,0 +1,1 @@
+"""Carving: program blocks and files put together again from what crossed the wire."""
