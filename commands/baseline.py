@@ -33,7 +33,9 @@ _TRUST = (
 _ENFORCED = (
     click.option("--baseline", "baseline_file", type=EXISTING, metavar="FILE", help="Compare with this baseline."),
     *_TRUST,
-)
+    click.option("--tickets", "ticket_files", multiple=True, type=EXISTING, metavar="FILE",
+                 help="Planned changes: what fits one is quiet; repeat."),
+)  # fmt: skip
 
 
 def _all(options: tuple[Callable[[F], F], ...]) -> Callable[[F], F]:
@@ -59,21 +61,28 @@ def plainly() -> Iterator[None]:
         sys.exit(2)
 
 
-def enforced(*, baseline_file: Path | None, trust: tuple[Path, ...], unsigned: bool) -> Options:
-    """The options of a run that compares with what a plant declared; ends the command where that cannot be used."""
+def enforced(
+    *, baseline_file: Path | None, trust: tuple[Path, ...], unsigned: bool, ticket_files: tuple[Path, ...]
+) -> Options:
+    """The options of a run that knows what a plant declared; ends the command where that cannot be used."""
     from detectors.baseline.book import State
-    from detectors.pipeline import Options
-
-    if baseline_file is None:
-        return Options()
     from detectors.baseline.signing import open_trusted
+    from detectors.pipeline import Options
+    from detectors.tickets import Ticket, load_tickets
 
+    declared, tickets = None, list[Ticket]()
     with plainly():
-        declared, _ = open_trusted(baseline_file, trust, unsigned=unsigned)
-    if not any(line.state is State.APPROVED for _, line in declared):
+        if baseline_file is not None:
+            declared, _ = open_trusted(baseline_file, trust, unsigned=unsigned)
+        for path in ticket_files:
+            sound, errors = load_tickets(path)
+            tickets += sound
+            for error in errors:
+                complain(f"{error}; this ticket quiets nothing")
+    if declared is not None and not any(line.state is State.APPROVED for _, line in declared):
         complain(f"{baseline_file}: no line is approved; read it with `fenghuo baseline report`, then `approve`")
         sys.exit(2)
-    return Options(baseline=declared)
+    return Options(baseline=declared, tickets=tickets)
 
 
 @click.group()

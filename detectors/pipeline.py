@@ -42,6 +42,7 @@ from detectors.passwords import Passwords
 from detectors.point_scan import PointScan
 from detectors.problem import Problem
 from detectors.public_address import PublicAddress
+from detectors.quiet import Quiet
 from detectors.repeats import Repeats
 from detectors.reporting import Reporting
 from detectors.rhythm import Rhythm
@@ -50,6 +51,7 @@ from detectors.sigma.ruleset import RuleSet, shipped
 from detectors.spoofed_answer import SpoofedAnswer
 from detectors.station_scan import StationScan
 from detectors.sweep import Sweep
+from detectors.tickets import Ticket
 from detectors.two_stacks import TwoStacks
 from detectors.unanswered import Unanswered
 from sensor.capture.frames import FrameBatch
@@ -75,6 +77,7 @@ class Options:
     health: state and losses of the interfaces that are captured from, asked again and again; None in a capture.
     baseline: what is normal here, to compare with; None where there is none.
     artifacts: folder in which blocks and files from the wire are kept, None for none; artifacts_bytes: its quota.
+    tickets: changes that were planned: what fits one is quiet.
     """
 
     learn_s: float | None = None
@@ -86,6 +89,7 @@ class Options:
     baseline: Baseline | None = None
     artifacts: Path | None = None
     artifacts_bytes: int = QUOTA_BYTES
+    tickets: Sequence[Ticket] = ()
 
 
 def rules_of(options: Options) -> RuleSet:
@@ -137,6 +141,7 @@ class Pipeline:
         for detector in self.detectors:
             if isinstance(detector, Carving):
                 detector.changed = self.engineering.changed
+        self.quiet = Quiet(self.options.tickets, self.options.baseline)
         self.events = 0
         self._flood = Problem(knowledge.detector_rules()["sensor.flood"], self.scene.exhibit(), protocol="")
 
@@ -206,6 +211,8 @@ class Pipeline:
             return [*findings, self._failed(failed, error)]
 
     def _placed(self, finding: Finding) -> Finding:
+        """The finding as it leaves: quiet where people declared it beforehand, with the capture's name."""
+        finding = self.quiet.place(finding)
         return dataclasses.replace(finding, capture=self.options.capture) if self.options.capture else finding
 
     def _failed(self, detector: Detector | Matcher, error: Exception) -> Finding:
