@@ -255,7 +255,7 @@ class Operations:
         if unseen and scene.now_ns >= self._confess_at:
             self._confess_at = scene.now_ns + CONFESS_NS
             worst = sorted(unseen, key=unseen.__getitem__, reverse=True)
-            named = [f"{scene.matcher.rules[number].id} ({unseen[number]})" for number in worst]
+            named = [f"{name} ({unseen[name]})" for name in worst]
             count = max(unseen.values())
             unseen.clear()
             yield _about_rules("rules.over-budget", count, named, scene)

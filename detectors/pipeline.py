@@ -25,6 +25,7 @@ from detectors.carving.carver import Carving
 from detectors.carving.store import QUOTA_BYTES, Store
 from detectors.clocks import Clocks
 from detectors.contract import Detector, Scene
+from detectors.correlations import Correlations
 from detectors.engineering.operations import Engineering
 from detectors.engineering.session import GAP_NS, LEAD_NS
 from detectors.evasion import Evasion
@@ -99,6 +100,7 @@ def rules_of(options: Options) -> RuleSet:
 
 DETECTORS: tuple[Callable[[Options], Detector], ...] = (
     lambda options: Operations(rules_of(options)),
+    lambda options: Correlations(rules_of(options)),
     lambda _: FunctionScan(),
     lambda _: PointScan(),
     # A baseline that people approved knows the writers better than an hour of watching does.

@@ -1,7 +1,7 @@
 """Which fields columns decide: most events are told apart by their codes and are never described.
 
 Of a request the codes in the columns say what stands in its code fields, so that a condition over them is decided once
-for each combination of codes. A field of STEADY is the same in all events of a behaviour; any other may change from one
+for each combination of codes. A steady field is the same in all events of a behaviour; any other may change from one
 event to the next (values, times, ports, lengths), and rules that ask for one are evaluated event by event.
 tests/detectors/sigma/test_columns.py holds this against every event of every capture at hand.
 """
@@ -42,23 +42,30 @@ CODES = frozenset(FUNCTION_FIELDS.values()).union(*(fields.keys() for fields in 
 # What protocol, codes and station of a request say, so that no two requests with the same ones differ in it.
 STATIONS = frozenset({"modbus.unit_id", "dnp3.link.source", "dnp3.link.destination", "iec104.common_address"})
 KEYED = EXACT | CODES | STATIONS | {
-    "iec104.control", "iec104.cause_code", "iec104.select", "iec104.freeze", "iec104.file.operation", "mms.purpose",
-    "goose.simulation", "goose.needs_commissioning", "bacnet.apdu_type",
+    "iec104.control", "iec104.cause_code", "iec104.select", "iec104.freeze", "mms.purpose",  "bacnet.apdu_type",
 }  # fmt: skip
-# What besides is the same in all events of a behaviour, because it makes a behaviour another one.
-STEADY = KEYED | {
+# What is the same in all events of a behaviour: of requests whatever makes a behaviour another one; answers and what a
+# device sends unasked carry contents of their own.
+STEADY = EXACT | CODES | STATIONS | {
     "event.action", "source.ip", "source.mac", "destination.ip", "destination.mac", "network.transport",
-    "modbus.function", "modbus.subfunction", "modbus.address", "modbus.quantity",
-    "s7comm.rosctr", "s7comm.function_name", "s7comm.service", "s7comm.service_name", "s7comm.mode",
-    "s7comm.mode_name",
-    "dnp3.function", "dnp3.objects", "dnp3.file.mode", "dnp3.file.name",
-    "iec104.type_name", "iec104.cause", "iec104.format",
-    "cip.class", "cip.contained.actions", "cip.connection.transport_class",
-    "opcua.service", "opcua.security_mode",
-    "mms.service", "mms.pdu", "mms.pdu_code",
-    "bacnet.service_name", "bacnet.object", "bacnet.property", "bacnet.property_name", "bacnet.properties",
-    "bacnet.network_message", "bacnet.bvlc_function", "bacnet.password_given", "bacnet.state", "bacnet.state_name",
+    "modbus.function", "modbus.exception_code", "modbus.exception",
+    "s7comm.rosctr", "s7comm.rosctr_name", "s7comm.function_name", "s7comm.mode", "s7comm.mode_name",
+    "s7comm.error_class", "s7comm.error_code", "s7comm.error_number", "s7comm.error_name",
+    "dnp3.function", "iec104.type_name", "iec104.cause_code", "iec104.cause", "iec104.format", "iec104.negative",
+    "mms.service", "mms.pdu", "mms.pdu_code", "goose.simulation", "goose.needs_commissioning",
+    "opcua.service", "opcua.status", "opcua.status_name", "cip.service_name", "cip.status", "cip.status_name",
+    "bacnet.apdu_type", "bacnet.apdu_type_name", "bacnet.service_name", "bacnet.bvlc_function",
     "s7comm_plus.function_name",
+}  # fmt: skip
+STEADY_REQUEST = STEADY | KEYED | {
+    "modbus.subfunction", "modbus.address", "modbus.quantity", "modbus.write.address", "modbus.write.quantity",
+    "s7comm.service", "s7comm.service_name", "s7comm.items", "s7comm.item_count", "s7comm.areas", "s7comm.db_numbers",
+    "dnp3.objects", "dnp3.file.mode", "dnp3.file.name", "iec104.file.operation", "iec104.addresses",
+    "iec104.originator", "iec104.object_count",
+    "cip.class", "cip.class_name", "cip.instance", "cip.path", "cip.contained.actions", "cip.contained.services",
+    "cip.connection.transport_class", "opcua.security_mode", "opcua.nodes", "mms.variables",
+    "bacnet.object", "bacnet.object_type", "bacnet.object_instance", "bacnet.property", "bacnet.property_name",
+    "bacnet.properties", "bacnet.network_message", "bacnet.password_given", "bacnet.state", "bacnet.state_name",
 }  # fmt: skip
 
 
@@ -108,16 +115,16 @@ def by_codes(node: Node, unknown: frozenset[str]) -> Node:
     return weaker(node, lambda name, positive: name in EXACT or (positive and name in CODES and name not in unknown))
 
 
-def by_behaviour(node: Node) -> Node:
-    """The same over fields that do not change inside a behaviour."""
-    return weaker(node, lambda name, _: name in STEADY)
+def steady_fields(kind: int) -> frozenset[str]:
+    """Fields that are the same in all events of a behaviour whose events are of this kind."""
+    return STEADY_REQUEST if kind == Kind.REQUEST else STEADY
 
 
-def keyed(node: Node) -> bool:
-    """Whether codes and station decide the condition."""
-    return all(name in KEYED for name in fields_of(node))
+def by_behaviour(node: Node, fields: frozenset[str]) -> Node:
+    """A condition over steady `fields` that holds for every event for which `node` may hold."""
+    return weaker(node, lambda name, _: name in fields)
 
 
-def steady(node: Node) -> bool:
-    """Whether the behaviour decides the condition."""
-    return all(name in STEADY for name in fields_of(node))
+def within(node: Node, fields: frozenset[str]) -> bool:
+    """Whether a condition asks for no other field."""
+    return all(name in fields for name in fields_of(node))

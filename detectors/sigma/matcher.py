@@ -43,8 +43,8 @@ _BITS = {bit.name.lower(): int(bit) for bit in Anomaly if bit.name}
 
 
 @dataclass(slots=True)
-class _Ration:
-    """Descriptions that may still be made; grows with the events seen."""
+class Ration:
+    """Descriptions that may still be made: one for each `share` events seen, `burst` at most at once."""
 
     share: int
     burst: int
@@ -65,7 +65,7 @@ class _Single:
 
     def __init__(self, condition: Node) -> None:
         self.holds = predicate(condition)
-        self.ration = _Ration(EVENT_SHARE, EVENT_BURST, EVENT_BURST)
+        self.ration = Ration(EVENT_SHARE, EVENT_BURST, EVENT_BURST)
         self.anomalies = _anomalies(condition)
         self.rests_until = -1
 
@@ -83,7 +83,7 @@ class Matcher:
 
     sets: tuples of rule numbers. set_of: for each behaviour the number of the rules that all of its events match,
     NONE or NEW. Of the present batch, fresh: behaviours looked at for the first time; label: set_of for each event;
-    late: (rule number, rows) of rules that are evaluated event by event. unseen: for each rule number, how many
+    late: (rule number, rows) of rules that are evaluated event by event. unseen: for each rule id, how many
     behaviours or events it could not be tried on.
     """
 
@@ -96,7 +96,7 @@ class Matcher:
         self.fresh = np.zeros(0, np.int64)
         self.label = np.zeros(0, np.int32)
         self.late: list[tuple[int, npt.NDArray[np.int64]]] = []
-        self.unseen: dict[int, int] = {}
+        self.unseen: dict[str, int] = {}
         self._numbers: dict[tuple[int, ...], int] = {}
         self._late_sets: list[tuple[int, ...]] = []
         self._late_numbers: dict[tuple[int, ...], int] = {}
@@ -105,9 +105,20 @@ class Matcher:
         conditions = [rule.condition for rule in rules]
         self._exact = [predicate(columns.by_codes(it, columns.CODES)) for it in conditions]
         self._by_codes: dict[frozenset[str], list[Predicate]] = {}
-        self._holds = [predicate(columns.by_behaviour(it)) for it in conditions]
-        self._keyed = [columns.keyed(it) for it in conditions]
-        self._single = {number: _Single(it) for number, it in enumerate(conditions) if not columns.steady(it)}
+        steady = {
+            request: columns.steady_fields(Kind.REQUEST if request else Kind.RESPONSE) for request in (True, False)
+        }
+        self._holds = {
+            request: [predicate(columns.by_behaviour(it, fields)) for it in conditions]
+            for request, fields in steady.items()
+        }
+        self._decided = {
+            request: [columns.within(it, fields) for it in conditions] for request, fields in steady.items()
+        }
+        self._keyed = [columns.within(it, columns.KEYED) for it in conditions]
+        self._single = {
+            number: _Single(it) for number, it in enumerate(conditions) if not columns.within(it, columns.STEADY)
+        }
         self._stations = [any(name in columns.STATIONS for name in fields_of(it)) for it in conditions]
         self._from_device = {
             number: predicate(rule.from_device) for number, rule in enumerate(rules) if rule.from_device is not None
@@ -115,7 +126,7 @@ class Matcher:
         self._first_step = np.full(16 * 4 * 8 * (_LARGEST + 2), -1, np.int8)
         self._candidates: dict[Codes, tuple[int, ...]] = {}
         self._answers: dict[tuple[Codes, int | None], _Answer] = {}
-        self._ration = _Ration(SHARE, BURST, BURST)
+        self._ration = Ration(SHARE, BURST, BURST)
 
     def observe(self, view: View, batch: EventBatch, now_ns: int) -> None:
         """Look at what is new in `batch`; called once for each batch, in order."""
@@ -142,6 +153,10 @@ class Matcher:
     def by_device(self, number: int, fields: Mapping[str, Any]) -> bool:
         """Whether the device itself sent what matched this rule, so that who is asked is who acts."""
         return number in self._from_device and self._from_device[number](fields)
+
+    def leave_out(self, rule_id: str, number: int) -> None:
+        """Note that a rule could not be tried on so many behaviours or events."""
+        self.unseen[rule_id] = self.unseen.get(rule_id, 0) + number
 
     def numbers(self, behaviour: int) -> tuple[int, ...]:
         """The rules that every event of a behaviour matches."""
@@ -224,12 +239,13 @@ class Matcher:
         """(rules that all events of the row's behaviour match, rules that some of its events may match)."""
         if not self._ration.take():
             for number in candidates:
-                self.unseen[number] = self.unseen.get(number, 0) + behaviours
+                self.leave_out(self.rules[number].id, behaviours)
             return UNKNOWN
         fields = view.fields(batch, row)
-        found = [number for number in candidates if self._holds[number](fields)]
-        late = tuple(number for number in found if number in self._single)
-        return (tuple(number for number in found if number not in self._single) if late else tuple(found)), late
+        request = int(batch.columns.kind[row]) == Kind.REQUEST
+        holds, decided = self._holds[request], self._decided[request]
+        found = [number for number in candidates if holds[number](fields)]
+        return tuple(it for it in found if decided[it]), tuple(it for it in found if not decided[it])
 
     def _label(self, behaviours: Any, answer: _Answer) -> None:
         found, late = answer
@@ -292,7 +308,7 @@ class Matcher:
         if tried < len(rows):
             if now_ns >= late.rests_until:
                 late.rests_until = now_ns + REST_NS
-            self.unseen[rule] = self.unseen.get(rule, 0) + len(rows) - tried
+            self.leave_out(self.rules[rule].id, len(rows) - tried)
         return hits
 
 

@@ -35,6 +35,7 @@ CORRELATIONS = ("event_count", "value_count", "temporal", "temporal_ordered")
 MAX_VALUES = 1000  # of one field: more is a list that belongs in several rules
 MAX_CONDITION = 2000  # letters; the parser's work grows with nesting
 MAX_NESTING = 20
+MAX_COUNT = 10_000  # of a correlation: each group remembers so many times or values
 OURS = "fenghuo"
 OUR_KEYS = ("class", "from_device", "answer")
 
@@ -339,6 +340,11 @@ def _correlation(document: Document, pages: Mapping[str, Page]) -> Correlation:
     condition = parsed.condition
     if not isinstance(condition, SigmaCorrelationCondition):
         raise RuleError("conditions in words are not evaluated: write gte, gt, lte, lt, eq or neq with a number",
+                        "correlation", "condition")  # fmt: skip
+    if not 1 <= condition.count <= MAX_COUNT:
+        raise RuleError(f"count up to a number from 1 to {MAX_COUNT}", "correlation", "condition")
+    if kind == "temporal_ordered" and (condition.op.name, condition.count) != ("GTE", len(parsed.rules or [])):
+        raise RuleError("a sequence holds when all its rules match in order: leave the condition out",
                         "correlation", "condition")  # fmt: skip
     if isinstance(condition.fieldref, list):
         raise RuleError("count the values of one field", "correlation", "condition", "field")
