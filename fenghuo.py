@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 import click
 
 from commands import complain
-from commands.baseline import ENFORCED, baseline, enforced
+from commands.baseline import ENFORCED, LEARNED, baseline, enforced
 from commands.carve import ARTIFACTS, carve
 from commands.console import console
 from commands.score import score
@@ -280,6 +280,8 @@ class Size(click.ParamType):  # type: ignore[type-arg]  # generic in new version
 @click.option("--spool", default="sensor-spool", show_default=True, metavar="DIR", help="Where findings wait, on disk.")
 @click.option("--name", default="", help="This sensor's name, to begin before its console was ever reached.")
 @click.option("--once", is_flag=True, help="End when everything is sent; otherwise stay, with a heartbeat.")
+@ENFORCED
+@LEARNED
 @click.argument("more", nargs=-1, metavar="[FILE...]")
 def sensor_run(
     interfaces: tuple[str, ...],
@@ -297,6 +299,7 @@ def sensor_run(
     spool: str,
     name: str,
     once: bool,
+    **plant: Any,
 ) -> None:
     """Listen on interfaces, or inspect captures; keep what is found on disk, send it to the console.
 
@@ -317,13 +320,15 @@ def sensor_run(
 
     if bool(interfaces) == bool(captures):
         raise click.UsageError("give --interface NAME, or --capture FILE")
+    if plant["learn_hours"] and not interfaces:
+        raise click.UsageError("--learn is for interfaces; of captures `fenghuo baseline learn` learns")
     secret = key_file.read().strip() if key_file else (key or "")
     if not secret:
         raise click.UsageError("this sensor's key is missing: give --key-file FILE, or set FENGHUO_SENSOR_KEY")
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("httpx").setLevel(logging.WARNING)
     try:
-        program = SensorProgram(url, secret, Path(spool), name, complain, artifacts, artifacts_size)
+        program = SensorProgram(url, secret, Path(spool), name, complain, artifacts, artifacts_size, enforced(**plant))
         signal.signal(signal.SIGTERM, lambda *_: program.stop())
         signal.signal(signal.SIGINT, lambda *_: program.stop())
         if not interfaces:

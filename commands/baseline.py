@@ -31,7 +31,7 @@ _TRUST = (
     click.option("--unsigned", is_flag=True, help="Take a baseline without verifying its signature."),
 )  # fmt: skip
 _ENFORCED = (
-    click.option("--baseline", "baseline_file", type=EXISTING, metavar="FILE", help="Compare with this baseline."),
+    click.option("--baseline", "baseline_file", type=FILE, metavar="FILE", help="Compare with this baseline."),
     *_TRUST,
     click.option("--tickets", "ticket_files", multiple=True, type=EXISTING, metavar="FILE",
                  help="Planned changes: what fits one is quiet; repeat."),
@@ -45,6 +45,8 @@ def _all(options: tuple[Callable[[F], F], ...]) -> Callable[[F], F]:
 
 TRUST: Callable[[F], F] = _all(_TRUST)
 ENFORCED: Callable[[F], F] = _all(_ENFORCED)
+LEARNED = click.option("--learn", "learn_hours", type=click.FloatRange(min=0, min_open=True), metavar="HOURS",
+                       help="Do not compare: learn into the baseline's file for so long.")  # fmt: skip
 
 
 @contextmanager
@@ -62,17 +64,27 @@ def plainly() -> Iterator[None]:
 
 
 def enforced(
-    *, baseline_file: Path | None, trust: tuple[Path, ...], unsigned: bool, ticket_files: tuple[Path, ...]
+    *,
+    baseline_file: Path | None,
+    trust: tuple[Path, ...],
+    unsigned: bool,
+    ticket_files: tuple[Path, ...],
+    learn_hours: float | None = None,
 ) -> Options:
     """The options of a run that knows what a plant declared; ends the command where that cannot be used."""
     from detectors.baseline.book import State
+    from detectors.baseline.live_learning import LiveLearning
     from detectors.baseline.signing import open_trusted
     from detectors.pipeline import Options
     from detectors.tickets import Ticket, load_tickets
 
-    declared, tickets = None, list[Ticket]()
+    declared, learning, tickets = None, None, list[Ticket]()
+    if learn_hours and baseline_file is None:
+        raise click.UsageError("--learn needs a file to learn into: --baseline FILE")
     with plainly():
-        if baseline_file is not None:
+        if baseline_file is not None and learn_hours:
+            learning = LiveLearning(baseline_file, learn_hours, complain)
+        elif baseline_file is not None:
             declared, _ = open_trusted(baseline_file, trust, unsigned=unsigned)
         for path in ticket_files:
             sound, errors = load_tickets(path)
@@ -82,7 +94,7 @@ def enforced(
     if declared is not None and not any(line.state is State.APPROVED for _, line in declared):
         complain(f"{baseline_file}: no line is approved; read it with `fenghuo baseline report`, then `approve`")
         sys.exit(2)
-    return Options(baseline=declared, tickets=tickets)
+    return Options(baseline=declared, tickets=tickets, learning=learning)
 
 
 @click.group()

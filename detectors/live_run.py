@@ -57,7 +57,10 @@ class LiveOptions:
 class LiveRun:
     """See the module. LiveError, FrameRingError where an interface or the ring's folder cannot be used."""
 
-    def __init__(self, options: LiveOptions, indicators: Sequence[Mapping[str, Any]] = ()) -> None:
+    def __init__(
+        self, options: LiveOptions, indicators: Sequence[Mapping[str, Any]] = (), declared: Options | None = None
+    ) -> None:
+        """declared: what the plant says of itself: baseline, tags, tickets."""
         compile_ahead()
         self._options = options
         SlowReader.compile_ahead()
@@ -71,6 +74,7 @@ class LiveRun:
         except BaseException:
             self._close_ring()
             raise
+        self._declared = declared or Options()
         self.indicators = indicators
         self.pipeline = self._new_pipeline()
 
@@ -111,7 +115,8 @@ class LiveRun:
 
     def _new_pipeline(self) -> Pipeline:
         return Pipeline(
-            Options(
+            dataclasses.replace(
+                self._declared,
                 learn_s=LEARN_S,
                 indicators=self.indicators,
                 health=self._health,

@@ -20,6 +20,7 @@ from detectors.addresses import Addresses
 from detectors.asset_changed import AssetChanged
 from detectors.baseline.book import Baseline
 from detectors.baseline.enforcer import Enforcer
+from detectors.baseline.live_learning import LiveLearning
 from detectors.capture_health import CaptureHealth
 from detectors.carving.carver import Carving
 from detectors.carving.store import QUOTA_BYTES, Store
@@ -79,6 +80,7 @@ class Options:
     baseline: what is normal here, to compare with; None where there is none.
     artifacts: folder in which blocks and files from the wire are kept, None for none; artifacts_bytes: its quota.
     tickets: changes that were planned: what fits one is quiet.
+    learning: takes what is normal, on a live link; None where nothing is learned.
     """
 
     learn_s: float | None = None
@@ -91,6 +93,7 @@ class Options:
     artifacts: Path | None = None
     artifacts_bytes: int = QUOTA_BYTES
     tickets: Sequence[Ticket] = ()
+    learning: LiveLearning | None = None
 
 
 def rules_of(options: Options) -> RuleSet:
@@ -143,7 +146,11 @@ class Pipeline:
         for detector in self.detectors:
             if isinstance(detector, Carving):
                 detector.changed = self.engineering.changed
-        self.quiet = Quiet(self.options.tickets, self.options.baseline)
+        self.quiet = Quiet(
+            rules_of(self.options).rules, self.options.tickets, self.options.baseline, self.options.learning
+        )
+        if self.options.learning is not None:
+            self.detectors.append(self.options.learning.detector())
         self.events = 0
         self._flood = Problem(knowledge.detector_rules()["sensor.flood"], self.scene.exhibit(), protocol="")
 

@@ -8,6 +8,7 @@ last said (this sensor's name, indicators) is kept beside the spool, so that a s
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import logging
@@ -53,14 +54,17 @@ class SensorProgram:
         say: Callable[[str], None] = log.info,
         artifacts: Path | None = None,
         artifacts_bytes: int = QUOTA_BYTES,
+        declared: Options | None = None,
     ) -> None:
         """folder: spool and notes. name: this sensor's, where it must work before it has ever reached its console.
 
         artifacts, artifacts_bytes: see Options; on interfaces those of LiveOptions.
+        declared: what the plant says of itself: baseline, tags, tickets.
 
         SpoolError, UplinkError where folder, address or key cannot be used.
         """
         self._folder = folder
+        self._declared = declared or Options()
         self._say = say
         self._spool = Spool(folder / "spool", self._stand_in)
         self._uplink = Uplink(url, key, self._spool)
@@ -139,7 +143,7 @@ class SensorProgram:
         return code
 
     def _listen(self, options: LiveOptions) -> int:
-        live = self._live = LiveRun(options, self._indicators)
+        live = self._live = LiveRun(options, self._indicators, self._declared)
         if self._stop.is_set():
             live.stop()
         self._say(f"listening on {live.listening()}")
@@ -179,8 +183,12 @@ class SensorProgram:
         except (CaptureError, OSError) as error:
             self._say(str(error))
             return 2
-        options = Options(
-            indicators=self._indicators, capture=path, artifacts=self._artifacts, artifacts_bytes=self._artifacts_bytes
+        options = dataclasses.replace(
+            self._declared,
+            indicators=self._indicators,
+            capture=path,
+            artifacts=self._artifacts,
+            artifacts_bytes=self._artifacts_bytes,
         )
         pipeline = Pipeline(options)
         findings = merge(pipeline.run(ahead(capture)))

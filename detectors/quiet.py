@@ -12,20 +12,32 @@ import hashlib
 from collections.abc import Sequence
 from typing import Any
 
-from detectors.baseline.book import Baseline, State, Way
+from detectors.baseline.book import DANGEROUS, Baseline, State, Way
+from detectors.baseline.live_learning import LiveLearning
 from detectors.contract import station_of
 from detectors.finding import Finding, Severity, Text
+from detectors.sigma.rule import SigmaRule
 from detectors.tickets import Ticket
 from detectors.wording import safe
 
 MAX_RENAMED = 65_536  # problems remembered under their other name; beyond, parts of an operation are told beside it
+WHILE_LEARNING = Text(
+    "学习期间出现，不会自动学进基线。", "Seen while learning, and not learned without an approval of its own."
+)
 
 
 class Quiet:
-    """See the module."""
+    """See the module. rules: their classes count. learning: while active, dangerous operations are marked."""
 
-    def __init__(self, tickets: Sequence[Ticket] = (), baseline: Baseline | None = None) -> None:
-        self._tickets = tickets
+    def __init__(
+        self,
+        rules: Sequence[SigmaRule],
+        tickets: Sequence[Ticket] = (),
+        baseline: Baseline | None = None,
+        learning: LiveLearning | None = None,
+    ) -> None:
+        self._kinds = {rule.id: rule.kind for rule in rules}
+        self._tickets, self._learning = tickets, learning
         self._approved: dict[tuple[str, str, str, int | None], str] = {}
         self._renamed: dict[str, tuple[str, ...]] = {}
         for name, line in (baseline.exchanges if baseline else {}).items():
@@ -38,13 +50,23 @@ class Quiet:
         if finding.absorbs and self._renamed:
             others = [other for it in finding.absorbs for other in self._renamed.get(it, ())]
             finding = dataclasses.replace(finding, absorbs=(*finding.absorbs, *others))
-        ticket = next((it for it in self._tickets if it.fits(finding)), None)
+        kind = "engineering" if finding.rule_id.startswith("engineering.") else self._kinds.get(finding.rule_id, "")
+        ticket = next((it for it in self._tickets if it.fits(finding, kind)), None)
         if ticket is not None:
             return self._quiet(finding, {"event.change": ticket.id}, _planned(ticket))
         who = (finding.rule_id, finding.source_ip, finding.destination_ip, finding.station)
         line = self._approved.get(who)
         if line is not None and finding.severity > Severity.INFORMATIONAL:
             return self._quiet(finding, {"baseline.line": line}, _normal(line))
+        if self._learning is not None and self._learning.active and kind in DANGEROUS:
+            return dataclasses.replace(
+                finding,
+                fields={**finding.fields, "event.learning": True},
+                explanation=Text(
+                    WHILE_LEARNING.zh + finding.explanation.zh, f"{WHILE_LEARNING.en} {finding.explanation.en}"
+                ),
+                problem=finding.fingerprint,
+            )
         return finding
 
     def _quiet(self, finding: Finding, fields: dict[str, Any], why: Text) -> Finding:

@@ -24,10 +24,9 @@ from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from pathlib import Path
 from typing import Any
 
-from detectors import knowledge
 from detectors.content import Block, ContentError, load
 from detectors.finding import Finding
-from detectors.knowledge import CLASSES
+from detectors.sigma.rule import CLASSES
 
 MAX_TICKETS = 10_000
 MAX_LISTED = 256  # addresses or operations of one ticket
@@ -51,28 +50,16 @@ class Ticket:
     end_ns: int
     reason: str
 
-    def fits(self, finding: Finding) -> bool:
-        """Whether all of what a finding says was planned: who, device, what, and when."""
+    def fits(self, finding: Finding, kind: str) -> bool:
+        """Whether all of what a finding says was planned: who, device, what, and when. kind: its operation's class."""
         return (
             self.begin_ns <= finding.first_ns
             and finding.last_ns <= self.end_ns
-            and self._what(finding.rule_id)
+            and (kind in self.classes or any(fnmatchcase(finding.rule_id, it) for it in self.operations))
             and (self.station is None or self.station == finding.station)
             and _among(finding.source_ip, self.who)
             and _among(finding.destination_ip, self.devices)
         )
-
-    def _what(self, rule_id: str) -> bool:
-        if any(fnmatchcase(rule_id, pattern) for pattern in self.operations):
-            return True
-        return class_of(rule_id) in self.classes
-
-
-def class_of(rule_id: str) -> str:
-    """The class of the operation that a rule names, "" where it names none."""
-    if rule_id.startswith("engineering."):
-        return "engineering"
-    return next((it.kind for known in knowledge.operations() for it in known.operations if it.id == rule_id), "")
 
 
 def _among(address: str, networks: Sequence[Network]) -> bool:

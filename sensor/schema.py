@@ -58,6 +58,7 @@ COMMON = (
     Field("request.frame", "long", "frame of the request that this response answers"),
     Field("baseline.line", "keyword", "of a finding: line of the baseline that it is about"),
     Field("event.change", "keyword", "of a finding: change ticket that it fits"),
+    Field("event.learning", "boolean", "of a finding: it was made while a baseline was learned"),
     Field("event.severity_before", "keyword", "of a finding: severity that it would have without a ticket or baseline"),
     Field("anomalies", "keyword", "what is wrong with the PDU or with the way it travelled", many=True),
 )
