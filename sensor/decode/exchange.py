@@ -146,10 +146,10 @@ def _waiting_set(transaction, station, conversation, asked_forward):
     """First place of the set in which this request waits, or the one that this response answers.
 
     Not hashed: 16 sets follow each other for each asker, and those of the conversations that are alive lie side by
-    side, in memory that stays in the cache.
+    side, in memory that stays in the cache. Some clients count in the upper octet.
     """
     asker = 2 * conversation + asked_forward + 257 * (station & 0xFFFF)
-    return ((16 * asker + (transaction & 15)) * PENDING_WAYS) & (PENDING - 1)
+    return ((16 * asker + ((transaction ^ transaction >> 8) & 15)) * PENDING_WAYS) & (PENDING - 1)
 
 
 @njit(cache=True, nogil=True, boundscheck=True, forceinline=True)

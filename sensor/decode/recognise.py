@@ -94,7 +94,7 @@ COOKIE_WORD = int(_words("Cook")[0])  # MS-RDPBCGR, 2.2.1.1: "Cookie: mstshash="
 @njit(cache=True, nogil=True, boundscheck=True)
 def recognise(buf, at, end):
     """Framing of the bytes buf[at:end], which begin a message if they are an industrial protocol; UNDECIDED if none."""
-    if dnp3_link.header_ok(buf, at, end):
+    if dnp3_link.probe(buf, at, end):
         return DNP3
     if cotp.probe(buf, at, end):
         return TPKT

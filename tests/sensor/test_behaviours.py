@@ -144,6 +144,12 @@ def test_requests_that_wait_are_bounded_and_none_is_lost():
     assert counters["unanswered"] == counters["waiting_retired"]
 
 
+def test_requests_that_count_in_the_upper_octet_wait_side_by_side():
+    talk = Talk()
+    decoder = run(*(talk.asks(read_coils(n << 8, address=1)) for n in range(200)), step_ns=1000)
+    assert decoder.counters()["waiting_retired"] == 0
+
+
 def test_describe_names_the_ends_and_the_request():
     talk = Talk()
     decoder = run(talk.asks(read_coils(1, address=40)), talk.answers(refusal(1)))
