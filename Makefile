@@ -47,6 +47,9 @@ SECONDS ?= 60
 fuzz: dev ## mutated messages of every protocol through the decoder, SECONDS=60 for each
 	@$(VENV)/python -m tools.fuzz --seconds $(SECONDS) $(ARGS)
 
+mutate: dev ## change one field of each sample of the rules: does the match break? (ARGS=a rule)
+	@$(VENV)/python -m tools.mutate_rules $(ARGS)
+
 pcaps: dev ## rebuild the scenario captures
 	@$(VENV)/python -m pcaps.build
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from detectors.content import ContentError
-from detectors.contract import Detector
-from detectors.pipeline import Pipeline
+from detectors.correlations import Correlations
+from detectors.finding import Finding
+from detectors.operations import Operations
+from detectors.pipeline import Options, Pipeline
+from detectors.sigma.ruleset import RuleSet
 from detectors.sigma.sample_frames import frames, number_of
 from detectors.sigma.samples import Sample
 from sensor.capture.frames import FrameBatch
@@ -15,22 +18,26 @@ from sensor.capture.source import CaptureError, open_capture
 MAX_TOGETHER = 400  # samples run at once, so that no cap of a detector is reached
 
 
-def run(samples: Sequence[Sample], make: Callable[[], Sequence[Detector]]) -> list[set[str]]:
-    """The names of the rules that were found in each sample. make: fresh detectors for one run.
+def findings(frames_: Iterable[FrameBatch], rules: RuleSet) -> Iterator[Finding]:
+    """What the rules alone find: no other detectors, and nothing folded into operations of several steps."""
+    pipeline = Pipeline(Options(rules=rules), [Operations(rules), Correlations(rules)])
+    pipeline.engineering = None
+    return pipeline.run(frames_)
 
-    ContentError where a sample names a capture that cannot be read.
-    """
+
+def run(samples: Sequence[Sample], rules: RuleSet) -> list[set[str]]:
+    """The names of the rules that are found in each sample; ContentError for a capture that cannot be read."""
     found: list[set[str]] = [set() for _ in samples]
     written = [number for number, sample in enumerate(samples) if sample.capture is None]
     for begin in range(0, len(written), MAX_TOGETHER):
         some = written[begin : begin + MAX_TOGETHER]
-        for finding in Pipeline(detectors=make()).run([frames(samples[number] for number in some)]):
+        for finding in findings([frames(samples[number] for number in some)], rules):
             at = max(number_of(finding.source_ip), number_of(finding.destination_ip))
             if 0 <= at < len(some):
                 found[some[at]].add(finding.rule_id)
     for number, sample in enumerate(samples):
         if sample.capture is not None:
-            found[number] = {finding.rule_id for finding in Pipeline(detectors=make()).run(_captured(sample))}
+            found[number] = {finding.rule_id for finding in findings(_captured(sample), rules)}
     return found
 
 

@@ -9,13 +9,14 @@ A sample is written in words and hexadecimal (docs/rules.md, "Samples"). `sample
 from __future__ import annotations
 
 import re
+import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from detectors.content import Block, ContentError, load
-from detectors.sigma.envelopes import ENVELOPES, Envelope, ber
+from detectors.sigma.envelopes import ENVELOPES, Envelope, Said, ber
 
 MAX_MESSAGES = 20_000  # of one sample: more is a capture
 MAX_BODY = 1400  # octets of one message: each travels in one frame
@@ -151,6 +152,10 @@ class _Reader:
         )
         if len(said.body) + len(said.rest) > MAX_BODY:
             raise ValueError(f"a message has at most {MAX_BODY} octets")
+        try:
+            self.envelope.put(Said(said.body, said.rest, said.asks, said.by_client, options=options))
+        except (struct.error, OverflowError, ValueError, IndexError) as error:
+            raise ValueError(f"{line!r} cannot be put into a message: {error}") from None
         if len(self.steps) == MAX_MESSAGES:
             raise ValueError(f"a sample has at most {MAX_MESSAGES} messages")
         self.steps.append(said)

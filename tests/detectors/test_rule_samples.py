@@ -8,7 +8,6 @@ import pytest
 import yaml
 
 from detectors.content import rules_folder
-from detectors.operations import Operations
 from detectors.sigma.ruleset import shipped
 from detectors.sigma.sample_run import run, verdict
 from detectors.sigma.samples import Sample, load_samples
@@ -32,6 +31,6 @@ def test_every_rule_has_a_sample_of_each_kind_and_no_sample_is_of_no_rule(sample
 
 
 def test_every_rule_matches_what_it_must_and_no_near_miss(samples: list[Sample]) -> None:
-    given = run(samples, lambda: [Operations(shipped())])
+    given = run(samples, shipped())
     wrong = [said for sample, found in zip(samples, given, strict=True) if (said := verdict(sample, found))]
     assert not wrong, "\n".join(wrong)

@@ -80,6 +80,7 @@ def test_samples_side_by_side_do_not_disturb_each_other(tmp_path: Path) -> None:
         ('      - "> 03)"\n', "not opened"),
         ('      - "> unity=3 03"\n', "unknown option 'unity'"),
         ('      - "> to=100 03"\n', "from 1 to 99"),
+        ('      - "> unit=256 03"\n', "cannot be put into a message"),
         ('      - {repeat: 2, say: ["> 03"], often: 3}\n', "a repetition has"),
         ('      - {repeat: 30000, say: ["> 03"]}\n', "at most 20000 messages"),
         (f'      - "> {"00" * 1500}"\n', "at most 1400 octets"),
