@@ -95,17 +95,18 @@ def false_alarms(case: Case, spans: Sequence[Span], claims: Sequence[Claim]) -> 
     if not case.timed:
         return []
     wrong: dict[str, Claim] = {}
+    justified: set[str] = set()  # a problem that began with an attack and goes on is no other problem
     for claim in claims:
-        loud = claim.severity >= max(case.quiet_below, Severity.MEDIUM)
-        justified = case.excuses(claim.rule) or any(span.holds(time) for span in spans for time in claim.times)
-        if loud and not justified:
+        if case.excuses(claim.rule) or any(span.holds(time) for span in spans for time in claim.times):
+            justified.add(claim.fingerprint)
+        elif claim.severity >= max(case.quiet_below, Severity.MEDIUM):
             wrong.setdefault(claim.fingerprint, claim)
-    return list(wrong.values())
+    return [claim for fingerprint, claim in wrong.items() if fingerprint not in justified]
 
 
 def uncounted(case: Case, claim: Claim) -> bool:
     """Whether a finding names an operation in a capture whose operations nobody has counted: right or wrong."""
-    return not case.counted and claim.rule.startswith("operation.")
+    return not case.counted and claim.rule.startswith(("operation.", "engineering."))
 
 
 def ordinary_hours(case: Case, at: npt.NDArray[np.int64], spans: Sequence[Span]) -> float:
