@@ -67,6 +67,7 @@ class Addresses:
         self._askers: dict[str, _Asker] = {}
         self._sides = np.full(1 << 10, -1, np.int64)  # 2 * conversation + forward -> card that sends it
         self._recycled = 0
+        self._looked = (-1, False)  # the batch of frames looked at last, and whether it is Ethernet
         self._cases = Cases()
 
     def observe(self, batch: EventBatch, scene: Scene) -> Iterable[Finding]:
@@ -184,16 +185,30 @@ class Addresses:
             self._sides[:] = -1
         while len(self._sides) < 2 * len(view.conversations):
             self._sides = np.concatenate([self._sides, np.full_like(self._sides, -1)])
-        columns = batch.columns
+        number = batch.columns.frame
+        first, last = int(number.min()), int(number.max())
+        sides = 2 * batch.columns.conversation.astype(np.int64) + batch.columns.forward
         for frames in scene.frames:
-            rows = np.flatnonzero((columns.frame >= frames.first) & (columns.frame < frames.first + frames.size))
-            if not len(rows):
+            if last < frames.first or first >= frames.first + frames.size or not self._is_ethernet(frames):
                 continue
-            cards = _senders(frames, columns.frame[rows] - frames.first)
-            sides = 2 * columns.conversation[rows].astype(np.int64) + columns.forward[rows]
-            odd = np.flatnonzero((cards != self._sides[sides]) & (cards >= 0))
+            at = number - frames.first
+            if first >= frames.first and last < frames.first + frames.size:
+                rows = None
+                cards, expected = _senders(frames, at), self._sides[sides]
+            else:
+                rows = np.flatnonzero((at >= 0) & (at < frames.size))
+                cards, expected = _senders(frames, at[rows]), self._sides[sides[rows]]
+            odd = np.flatnonzero(cards != expected)
             if len(odd):
-                self._odd(batch, rows[odd], sides[odd], cards[odd], scene)
+                mine = odd if rows is None else rows[odd]
+                self._odd(batch, mine, sides[mine], cards[odd], scene)
+
+    def _is_ethernet(self, frames: FrameBatch) -> bool:
+        """Whether all frames of a batch have whole Ethernet headers; others are left alone with their batch."""
+        if frames.first != self._looked[0]:
+            sound = bool((frames.link == ETHERNET).all() and (frames.captured >= HEADER).all())
+            self._looked = frames.first, sound
+        return self._looked[1]
 
     def _odd(
         self,
@@ -214,7 +229,7 @@ class Addresses:
             talk = talks[side >> 1]
             if talk.transport != TCP or number == before:
                 continue
-            card, was = (value.to_bytes(6, "big").hex(":") for value in (number, before))
+            card, was = (value.to_bytes(6, "little").hex(":") for value in (number, before))
             address = scene.view.host(int(talk.a_host if side & 1 else talk.b_host))
             own = self._own.get(card, set()) - {address}
             if not own or card.startswith(VIRTUAL):
@@ -230,10 +245,7 @@ class Addresses:
 
 
 def _senders(frames: FrameBatch, at: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-    """Source addresses of Ethernet frames as numbers; -1 of frames of other links."""
-    begin = frames.offset[at]
-    sound = (frames.link[at] == ETHERNET) & (frames.captured[at] >= HEADER)
-    words = np.ndarray((max(len(frames.data) - 7, 0),), ">u8", frames.data, strides=(1,))  # one at each octet
-    cards = np.full(len(at), -1, np.int64)
-    cards[sound] = words[begin[sound] + 4].astype(np.int64) & MAC_BITS  # the six octets behind the receiver's
+    """Source addresses of Ethernet frames as numbers, the first octet lowest."""
+    words = np.ndarray((len(frames.data) - 7,), "<i8", frames.data, strides=(1,))  # one at each octet
+    cards: npt.NDArray[np.int64] = words[frames.offset[at] + 6] & MAC_BITS
     return cards

@@ -23,11 +23,13 @@ from sensor.decode.packet import TCP
 from sensor.decode.pdu import Kind, Outcome, Protocol, family
 from sensor.events import EventBatch
 
-MOST_A_SECOND = {Protocol.DNP3: 20, Protocol.IEC104: 50}  # of commands, and of DNP3 anything
-MOST_COMMANDS = 100  # a second, in other protocols: fast cyclic writers stay below
 HOT = 20  # a second: what is slower is no flood
+RISE = 3  # times the average so far: less is no reason to look closer at what is judged by its past
 LONG_S = 10  # a burst that ends sooner is a transfer or a start
-LONG_COMMANDS_S = 15  # of protocols that are made for speed
+# Messages a second, for so many seconds.
+MOST_DNP3 = 20, LONG_S  # of anything
+MOST_IEC104 = 50, LONG_S  # commands
+MOST_COMMANDS = 100, 15  # of Modbus, S7 and BACnet: fast cyclic writers stay below
 AT_ONCE = 30  # DNP3 requests within a second that have no answer at all
 TIMES_THE_PAST = 10
 PAST_S = 60
@@ -69,6 +71,7 @@ class Flood:
         self._limit: list[tuple[int, int]] = []  # messages a second and seconds that make a flood; (0, 0): by the past
         self._runs: dict[int, _Run] = {}
         self._total = np.zeros(MAX_STREAMS, np.int64)
+        self._absolute = np.zeros(MAX_STREAMS, np.bool_)  # judged without its past, or told already
         self._first = np.full(MAX_STREAMS, -1, np.int64)  # second of the first message
         self._second = -1  # that `_now` counts
         self._now = np.zeros(MAX_STREAMS, np.int64)
@@ -115,19 +118,21 @@ class Flood:
                     continue
                 number = self._streams[key] = len(self._sample)
                 self._sample.append(int(new[same[0]]))
-                self._limit.append(self._limits(scene, int(new[same[0]])))
+                limit = self._limits(scene, int(new[same[0]]))
+                self._limit.append(limit)
+                self._absolute[number] = limit[0] > 0
             self._stream_of.values[new[same]] = number
 
     def _limits(self, scene: Scene, row: int) -> tuple[int, int]:
         b = scene.view.behaviours.table[row]
         protocol = family(int(b.protocol))
         if protocol == Protocol.DNP3:
-            return MOST_A_SECOND[protocol], LONG_S
+            return MOST_DNP3
         if b.outcome == Outcome.ASKED and self._roles.verb(scene.view, row) in COMMANDING:
-            if protocol in MOST_A_SECOND:
-                return MOST_A_SECOND[protocol], LONG_S
+            if protocol == Protocol.IEC104:
+                return MOST_IEC104
             if protocol in (Protocol.MODBUS, Protocol.S7COMM, Protocol.BACNET):
-                return MOST_COMMANDS, LONG_COMMANDS_S
+                return MOST_COMMANDS
         return 0, 0
 
     def _count(self, batch: EventBatch, scene: Scene) -> None:
@@ -139,12 +144,9 @@ class Flood:
             return
         stream, seconds = stream[mine].astype(np.int64), seconds[mine]
         streams = len(self._sample)
-        totals = np.bincount(stream, minlength=streams)
-        fresh = (self._first[:streams] < 0) & (totals > 0)
-        self._first[:streams][fresh] = int(seconds.min())
-        self._total[:streams] += totals
         begin, end = int(seconds.min()), int(seconds.max())
-        if (end - begin + 1) * streams <= MAX_CELLS:
+        dense = (end - begin + 1) * streams <= MAX_CELLS
+        if dense:
             cells = np.bincount((seconds - begin) * streams + stream, minlength=(end - begin + 1) * streams)
             cells = cells.reshape(-1, streams)
             at = np.arange(begin, end + 1)
@@ -154,6 +156,10 @@ class Flood:
             cells = np.zeros((len(at) + 1, streams), np.int64)
             cells[place.reshape(-1), pairs[counts >= HOT, 1]] = counts[counts >= HOT]
             at = np.append(at, end + 1)
+        totals = cells.sum(axis=0) if dense else np.bincount(stream, minlength=streams)
+        fresh = (self._first[:streams] < 0) & (totals > 0)
+        self._first[:streams][fresh] = begin
+        self._total[:streams] += totals
         if self._second >= 0:
             if at[0] == self._second:
                 cells[0] += self._now[:streams]
@@ -165,7 +171,12 @@ class Flood:
 
     def _hot(self, scene: Scene, at: npt.NDArray[np.int64], cells: npt.NDArray[np.int64]) -> None:
         """Follow the seconds in which a stream had many messages."""
-        for row, stream in np.argwhere(cells >= HOT).tolist():
+        if not len(at):
+            return
+        streams = cells.shape[1]
+        average = self._total[:streams] / np.maximum(at[-1] - self._first[:streams] + 1, 1)
+        least = np.where(self._absolute[:streams], HOT, np.maximum(RISE * average, HOT))
+        for row, stream in np.argwhere(cells >= least).tolist():
             second, count = int(at[row]), int(cells[row, stream])
             run = self._runs.setdefault(stream, _Run())
             run.add(second, count)
@@ -177,11 +188,12 @@ class Flood:
             return True
         length = run.last - run.begin + 1
         most, long = self._limit[stream]
-        b = scene.view.behaviours.table[self._sample[stream]]
         if most and run.count >= most * max(length, 1) and length >= long:
             return True
-        if b.protocol == Protocol.DNP3 and b.kind == Kind.REQUEST and run.peak >= AT_ONCE:
-            return self._unanswered(scene, stream)
+        if run.peak >= AT_ONCE and self._limit[stream] == MOST_DNP3:
+            b = scene.view.behaviours.table[self._sample[stream]]
+            if b.kind == Kind.REQUEST and self._unanswered(scene, stream):
+                return True
         past_s = run.begin - int(self._first[stream])
         past = int(self._total[stream]) - run.count
         if length < LONG_S or past_s < PAST_S or int(self._first[stream]) < 0 or past <= 0:
@@ -218,6 +230,7 @@ class Flood:
         case.values = {"peak": peak, "seconds": run.last - run.begin + 1, "operation": fields.get("event.action")}
         case.problem.add(run.count - run.told, run.begin * SECOND, (run.last + 1) * SECOND)
         run.told = run.count
+        self._absolute[stream] = True
         for frame in (int(b.first_frame), int(b.last_frame)):
             scene.show_frame(case.problem.exhibit, frame, ({"frame": frame, **fields},))
 
