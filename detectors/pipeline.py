@@ -36,6 +36,7 @@ from detectors.function_scan import FunctionScan
 from detectors.goose_stream import GooseStream
 from detectors.iec104_sequence import Iec104Sequence
 from detectors.indicators import Indicators
+from detectors.io_sweep import IoSweep
 from detectors.masters import Masters
 from detectors.new_writer import LEARN_SHARE, NewWriter
 from detectors.operations import Operations
@@ -51,11 +52,13 @@ from detectors.rhythm import Rhythm
 from detectors.sigma.matcher import Matcher
 from detectors.sigma.ruleset import RuleSet, shipped
 from detectors.spoofed_answer import SpoofedAnswer
+from detectors.spree import Spree
 from detectors.station_scan import StationScan
 from detectors.sweep import Sweep
 from detectors.tickets import Ticket
 from detectors.two_stacks import TwoStacks
 from detectors.unanswered import Unanswered
+from detectors.vendor_protocols import VendorProtocols
 from sensor.capture.frames import FrameBatch
 from sensor.capture.interface import Health
 from sensor.decode.decoder import Decoder
@@ -122,9 +125,12 @@ DETECTORS: tuple[Callable[[Options], Detector], ...] = (
     lambda _: Iec104Sequence(),
     lambda _: GooseStream(),
     lambda _: Reporting(),
+    lambda _: IoSweep(),
+    lambda _: Spree(),
     lambda _: Clocks(),
     lambda _: Passwords(),
     lambda _: PublicAddress(),
+    lambda _: VendorProtocols(),
     lambda _: TwoStacks(),
     lambda options: Carving(Store(options.artifacts, options.artifacts_bytes) if options.artifacts else None),
     lambda _: Evasion(),
