@@ -18,6 +18,7 @@ from commands.baseline import ENFORCED, LEARNED, baseline, enforced
 from commands.carve import ARTIFACTS, carve
 from commands.console import console
 from commands.score import score
+from commands.weights import WEIGHTS, weighed
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -75,11 +76,19 @@ def decode(captures: tuple[str, ...], form: str, together: bool) -> None:
 @click.option("--format", "form", type=click.Choice(["text", "jsonl"]), default="text", show_default=True)
 @click.option("--lang", type=click.Choice(["zh", "en"]), help="Language of the text; by default that of the locale.")
 @ENFORCED
+@WEIGHTS
 @TOGETHER
 @ARTIFACTS
 @CAPTURES
 def inspect(
-    captures: tuple[str, ...], form: str, lang: str | None, together: bool, artifacts: Path | None, **plant: Any
+    captures: tuple[str, ...],
+    form: str,
+    lang: str | None,
+    together: bool,
+    artifacts: Path | None,
+    ledger_file: Path | None,
+    override_file: Path | None,
+    **plant: Any,
 ) -> None:
     """Findings in CAPTURE..., to standard output; no server, nothing stored.
 
@@ -89,7 +98,8 @@ def inspect(
     from detectors.inspection import inspect_captures
 
     try:
-        options = dataclasses.replace(enforced(**plant), artifacts=artifacts)
+        declared = weighed(enforced(**plant), ledger_file=ledger_file, override_file=override_file)
+        options = dataclasses.replace(declared, artifacts=artifacts)
         sys.exit(
             inspect_captures(captures, form=form, lang=lang, together=together, complain=complain, options=options)
         )
@@ -282,6 +292,7 @@ class Size(click.ParamType):  # type: ignore[type-arg]  # generic in new version
 @click.option("--once", is_flag=True, help="End when everything is sent; otherwise stay, with a heartbeat.")
 @ENFORCED
 @LEARNED
+@WEIGHTS
 @click.argument("more", nargs=-1, metavar="[FILE...]")
 def sensor_run(
     interfaces: tuple[str, ...],
@@ -299,6 +310,8 @@ def sensor_run(
     spool: str,
     name: str,
     once: bool,
+    ledger_file: Path | None,
+    override_file: Path | None,
     **plant: Any,
 ) -> None:
     """Listen on interfaces, or inspect captures; keep what is found on disk, send it to the console.
@@ -328,7 +341,8 @@ def sensor_run(
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("httpx").setLevel(logging.WARNING)
     try:
-        program = SensorProgram(url, secret, Path(spool), name, complain, artifacts, artifacts_size, enforced(**plant))
+        declared = weighed(enforced(**plant), ledger_file=ledger_file, override_file=override_file)
+        program = SensorProgram(url, secret, Path(spool), name, complain, artifacts, artifacts_size, declared)
         signal.signal(signal.SIGTERM, lambda *_: program.stop())
         signal.signal(signal.SIGINT, lambda *_: program.stop())
         if not interfaces:

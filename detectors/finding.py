@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from enum import IntEnum
+from enum import Enum, IntEnum
 from typing import Any
 
 MAX_EVIDENCE_FRAMES = 100  # frame numbers kept; `count` stays exact however many there were
@@ -53,6 +53,43 @@ class Evidence:
     pcap: bytes = b""
 
 
+class Novelty(Enum):
+    """How unusual it is here."""
+
+    KNOWN = "known"  # it was seen before, while learning for instance
+    USUAL = "usual"  # nothing speaks for or against
+    FIRST = "first"  # against what was learned
+
+
+class Confidence(Enum):
+    """How sure the detector is that it happened as it says."""
+
+    HINT = "hint"
+    LIKELY = "likely"
+    SURE = "sure"
+
+
+@dataclass(frozen=True, slots=True)
+class Risk:
+    """Where the severity comes from: score = danger * importance * novelty * confidence, see detectors/severity.py.
+
+    equation: for people. overridden: a person has set the level; the equation says who and why.
+    """
+
+    score: float
+    danger: float
+    importance: float
+    novelty: float
+    confidence: float
+    equation: Text
+    overridden: bool = False
+
+    @property
+    def plain(self) -> bool:
+        """Whether the rule's level alone decides."""
+        return self.importance == self.novelty == self.confidence == 1 and not self.overridden
+
+
 @dataclass(frozen=True, slots=True)
 class Finding:
     """One claim of one detector about one source and destination.
@@ -67,6 +104,7 @@ class Finding:
     capture: path of the capture it came from, "" on a live interface.
     problem: fingerprint of the problem that this record goes on with, where that was first told by another rule; "" for
         its own. absorbs: fingerprints of problems told before that turn out to be parts of this one.
+    novelty, confidence: as its detector sees it. risk: what follows from them; the pipeline weighs every finding.
     """
 
     rule_id: str
@@ -88,6 +126,9 @@ class Finding:
     capture: str = ""
     problem: str = ""
     absorbs: tuple[str, ...] = ()
+    novelty: Novelty = Novelty.USUAL
+    confidence: Confidence = Confidence.SURE
+    risk: Risk | None = None
 
     @property
     def fingerprint(self) -> str:
@@ -131,6 +172,20 @@ def _address(end: str, text: str) -> dict[str, str]:
     return {f"{end}.ip": text}
 
 
+def _risk(risk: Risk | None) -> dict[str, Any]:
+    """The risk as fields of the JSON form."""
+    if risk is None:
+        return {}
+    factors = {name: getattr(risk, name) for name in ("danger", "importance", "novelty", "confidence")}
+    return {
+        "finding.risk": risk.score,
+        "finding.risk_factors": factors,
+        "finding.risk_equation": risk.equation.en,
+        "finding.risk_equation_zh": risk.equation.zh,
+        "finding.risk_overridden": risk.overridden or None,
+    }
+
+
 def to_dict(finding: Finding, finding_id: FindingId) -> dict[str, Any]:
     """The finding as the flat JSON object that is printed, spooled, sent and indexed. Absent things have no key."""
     line: dict[str, Any] = {
@@ -153,6 +208,7 @@ def to_dict(finding: Finding, finding_id: FindingId) -> dict[str, Any]:
         "message": finding.explanation.en,
         "message_zh": finding.explanation.zh,
         "capture": finding.capture,
+        **_risk(finding.risk),
         "fields": dict(finding.fields),
         "frames": list(finding.evidence.frames[:MAX_EVIDENCE_FRAMES]),
         "evidence.pdus": [dict(pdu) for pdu in finding.evidence.pdus[:MAX_EVIDENCE_PDUS]],

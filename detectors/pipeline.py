@@ -18,6 +18,7 @@ from typing import Any
 from detectors import knowledge
 from detectors.addresses import Addresses
 from detectors.asset_changed import AssetChanged
+from detectors.assets.ledger import Ledger
 from detectors.baseline.book import Baseline
 from detectors.baseline.enforcer import Enforcer
 from detectors.baseline.live_learning import LiveLearning
@@ -49,6 +50,7 @@ from detectors.quiet import Quiet
 from detectors.repeats import Repeats
 from detectors.reporting import Reporting
 from detectors.rhythm import Rhythm
+from detectors.severity import Override, Weigher
 from detectors.sigma.matcher import Matcher
 from detectors.sigma.ruleset import RuleSet, shipped
 from detectors.spoofed_answer import SpoofedAnswer
@@ -85,6 +87,7 @@ class Options:
     artifacts: folder in which blocks and files from the wire are kept, None for none; artifacts_bytes: its quota.
     tickets: changes that were planned: what fits one is quiet.
     learning: takes what is normal, on a live link; None where nothing is learned.
+    ledger: how important devices are; None: all alike. overrides: levels that people have set.
     """
 
     learn_s: float | None = None
@@ -98,6 +101,8 @@ class Options:
     artifacts_bytes: int = QUOTA_BYTES
     tickets: Sequence[Ticket] = ()
     learning: LiveLearning | None = None
+    ledger: Ledger | None = None
+    overrides: tuple[Override, ...] = ()
 
 
 def rules_of(options: Options) -> RuleSet:
@@ -159,6 +164,7 @@ class Pipeline:
         if self.options.learning is not None:
             self.detectors.append(self.options.learning.detector())
         self.events = 0
+        self._weigher = Weigher(self.options.ledger, self.options.overrides)
         self._flood = Problem(knowledge.detector_rules()["sensor.flood"], self.scene.exhibit(), protocol="")
 
     def run(self, frame_batches: Iterable[FrameBatch]) -> Iterator[Finding]:
@@ -227,8 +233,8 @@ class Pipeline:
             return [*findings, self._failed(failed, error)]
 
     def _placed(self, finding: Finding) -> Finding:
-        """The finding as it leaves: quiet where people declared it beforehand, with the capture's name."""
-        finding = self.quiet.place(finding)
+        """The finding as it leaves: weighed, quiet where people declared it beforehand, with the capture's name."""
+        finding = self.quiet.place(self._weigher.weigh(finding))
         return dataclasses.replace(finding, capture=self.options.capture) if self.options.capture else finding
 
     def _failed(self, detector: Detector | Matcher, error: Exception) -> Finding:

@@ -72,6 +72,10 @@ class Report:
         if frames := it.evidence.frames:
             shown = ", ".join(map(str, frames[:FRAMES_SHOWN])) + (" ..." if len(frames) > FRAMES_SHOWN else "")
             tail.append(self._say(Text(f"帧 {shown}", f"frames {shown}")))
+        if it.risk is not None and not it.risk.plain:
+            self._indented(self._say(it.risk.equation))
+        elif it.risk is not None:
+            tail.append(self._say(Text(f"风险 {it.risk.score:g}", f"risk {it.risk.score:g}")))
         self._indented(" · ".join(tail), "dim")
         self._console.print()
 

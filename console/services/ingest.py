@@ -226,6 +226,7 @@ def _new_row(sensor: Sensor, record: FindingRecord, now: datetime) -> Finding:
         message_en=record.message,
         message_zh=record.message_zh or record.message,
         fields=record.fields,
+        risk=_risk(record),
         capture=record.capture,
         drill=sensor.drill,
         search_text=_search_text(record),
@@ -236,7 +237,8 @@ def _count_into(row: Finding, record: FindingRecord, now: datetime) -> None:
     row.count += record.count
     row.first_seen = min(row.first_seen, record.first_seen)
     row.last_seen = max(row.last_seen, record.last_seen)
-    row.severity = max(row.severity, int(record.severity))
+    if int(record.severity) >= row.severity:  # the equation is that of the level shown
+        row.severity, row.risk = int(record.severity), _risk(record) or row.risk
     row.updated_at = now
     if record.rule_id != row.rule_id:  # it turned out to be more: the stop was the first step of a download
         row.rule_id, row.protocol = record.rule_id, record.protocol
@@ -246,6 +248,19 @@ def _count_into(row: Finding, record: FindingRecord, now: datetime) -> None:
         row.message_en, row.message_zh = record.message, record.message_zh or record.message
         row.techniques = list(record.techniques)
         row.search_text = _search_text(record)
+
+
+def _risk(record: FindingRecord) -> dict[str, Any]:
+    """Where the severity comes from, as it is kept; empty where the sensor did not say."""
+    if record.risk is None:
+        return {}
+    return {
+        "score": record.risk,
+        "factors": record.risk_factors,
+        "en": record.risk_equation,
+        "zh": record.risk_equation_zh or record.risk_equation,
+        "overridden": record.risk_overridden,
+    }
 
 
 def _search_text(record: FindingRecord) -> str:

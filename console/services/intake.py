@@ -32,6 +32,7 @@ MAX_STRING = 65_536  # characters: a whole PDU in hex fits
 MAX_INT, MIN_INT = 2**64 - 1, -(2**63)
 MAX_COUNT = 10**12  # events of one record
 MAX_EPOCH = 2**40
+MAX_RISK = 1e6
 MAX_SEQUENCE = 2**62
 PCAP_MAGIC = (b"\xa1\xb2\xc3\xd4", b"\xd4\xc3\xb2\xa1", b"\xa1\xb2\x3c\x4d", b"\x4d\x3c\xb2\xa1")
 SEVERITIES = {severity.word: severity for severity in Severity}
@@ -156,6 +157,7 @@ Mac = Annotated[str, StringConstraints(pattern=r"^([0-9a-f]{2}(:[0-9a-f]{2}){5})
 Port = Annotated[int, Field(ge=0, le=65535)]
 Moment = Annotated[datetime, BeforeValidator(_time)]
 Tree = Annotated[dict[str, Any], BeforeValidator(_tree)]
+Factor = Annotated[str, StringConstraints(pattern=r"^[a-z_]{1,32}$")]
 Technique = Annotated[str, StringConstraints(pattern=r"^T[0-9]{4}(\.[0-9]{3})?$")]
 
 
@@ -191,6 +193,13 @@ class FindingRecord(Strict):
     message: Paragraph
     message_zh: Paragraph = ""
     capture: Path = ""
+    risk: Annotated[float, Field(ge=0, le=MAX_RISK)] | None = Field(None, alias="finding.risk")
+    risk_factors: Annotated[dict[Factor, Annotated[float, Field(ge=0, le=MAX_RISK)]], Field(max_length=8)] = Field(
+        default_factory=dict, alias="finding.risk_factors"
+    )
+    risk_equation: Paragraph = Field("", alias="finding.risk_equation")
+    risk_equation_zh: Paragraph = Field("", alias="finding.risk_equation_zh")
+    risk_overridden: bool = Field(False, alias="finding.risk_overridden")
     fields: Tree = Field(default_factory=dict)
     frames: Annotated[list[Annotated[int, Field(ge=1, le=2**63 - 1)]], Field(max_length=MAX_EVIDENCE_FRAMES)]
     pdus: Annotated[list[Tree], Field(max_length=MAX_EVIDENCE_PDUS)] = Field(

@@ -74,6 +74,9 @@ class Ledger:
     def __init__(self, entries: Iterable[Entry] = ()) -> None:
         self.entries = tuple(entries)
         self._exact = {(entry.address, entry.segment): entry for entry in self.entries if not entry.network}
+        self._at: dict[str, list[Entry]] = {}
+        for entry in self.entries:
+            self._at.setdefault(entry.address, []).append(entry)
         self._networks: list[tuple[IPv4Network | IPv6Network, Entry]] = sorted(
             ((ip_network(entry.address), entry) for entry in self.entries if entry.network),
             key=lambda pair: -pair[0].prefixlen,
@@ -90,6 +93,13 @@ class Ledger:
                 if ip in network and entry.segment in ("", segment):
                     return entry
         return None
+
+    def weightiest(self, address: str, segment: str = "") -> Entry | None:
+        """What the ledger says about an address whose segment may not be known: the most important of its entries."""
+        if segment:
+            return self.entry(address, segment)
+        here = [entry for entry in self._at.get(address, ()) if not entry.network]
+        return max(here, key=lambda entry: entry.importance) if here else self.entry(address)
 
     def importance(self, address: str, segment: str = "") -> Importance:
         """How important a device is; NORMAL where nothing is said."""

@@ -20,6 +20,7 @@ class Finding(OrgOwned):
     uid: the finding id (sensor/epoch/sequence) of the first record. severity: a value of detectors.finding.Severity.
     first_seen, last_seen: capture times; received_at: when the first record arrived; updated_at: the latest.
     verdict: what people decided (console.services.findings.Verdict), None while it is new.
+    risk: score, factors and equation (en, zh) that the severity comes from, empty where the sensor sent none.
     search_text: all that the text search looks through.
     """
 
@@ -54,6 +55,7 @@ class Finding(OrgOwned):
     message_en: Mapped[str] = mapped_column(Text)
     message_zh: Mapped[str] = mapped_column(Text)
     fields: Mapped[dict[str, Any]]
+    risk: Mapped[dict[str, Any]] = mapped_column(default=dict)
     capture: Mapped[str] = mapped_column(String(4096), default="")
     drill: Mapped[bool] = mapped_column(default=False)
     verdict: Mapped[str | None] = mapped_column(String(16))
@@ -70,6 +72,10 @@ class Finding(OrgOwned):
     def severity_word(self) -> str:
         """Lower-case name of the severity."""
         return Severity(self.severity).word
+
+    def equation(self, locale: str) -> str:
+        """Where the severity comes from, in the reader's language; "" where the sensor did not say."""
+        return str(self.risk.get("zh" if locale == "zh" else "en", "")) if self.risk else ""
 
     def rule_name(self, locale: str) -> str:
         """The rule's name in the reader's language."""
