@@ -33,6 +33,8 @@ _TRUST = (
 _ENFORCED = (
     click.option("--baseline", "baseline_file", type=FILE, metavar="FILE", help="Compare with this baseline."),
     *_TRUST,
+    click.option("--tags", "tag_files", multiple=True, type=EXISTING, metavar="FILE.csv",
+                 help="Points of the plant with engineering limits; repeat."),
     click.option("--tickets", "ticket_files", multiple=True, type=EXISTING, metavar="FILE",
                  help="Planned changes: what fits one is quiet; repeat."),
 )  # fmt: skip
@@ -68,6 +70,7 @@ def enforced(
     baseline_file: Path | None,
     trust: tuple[Path, ...],
     unsigned: bool,
+    tag_files: tuple[Path, ...],
     ticket_files: tuple[Path, ...],
     learn_hours: float | None = None,
 ) -> Options:
@@ -76,9 +79,10 @@ def enforced(
     from detectors.baseline.live_learning import LiveLearning
     from detectors.baseline.signing import open_trusted
     from detectors.pipeline import Options
+    from detectors.tags.file import Tag, load_tags
     from detectors.tickets import Ticket, load_tickets
 
-    declared, learning, tickets = None, None, list[Ticket]()
+    declared, learning, tags, tickets = None, None, list[Tag](), list[Ticket]()
     if learn_hours and baseline_file is None:
         raise click.UsageError("--learn needs a file to learn into: --baseline FILE")
     with plainly():
@@ -86,6 +90,11 @@ def enforced(
             learning = LiveLearning(baseline_file, learn_hours, complain)
         elif baseline_file is not None:
             declared, _ = open_trusted(baseline_file, trust, unsigned=unsigned)
+        for path in tag_files:
+            points, wrong = load_tags(path)
+            tags += points
+            for error in wrong:
+                complain(error)
         for path in ticket_files:
             sound, errors = load_tickets(path)
             tickets += sound
@@ -94,7 +103,7 @@ def enforced(
     if declared is not None and not any(line.state is State.APPROVED for _, line in declared):
         complain(f"{baseline_file}: no line is approved; read it with `fenghuo baseline report`, then `approve`")
         sys.exit(2)
-    return Options(baseline=declared, tickets=tickets, learning=learning)
+    return Options(baseline=declared, tags=tags, tickets=tickets, learning=learning)
 
 
 @click.group()

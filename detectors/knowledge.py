@@ -22,7 +22,7 @@ from sensor.schema import FIELDS
 
 NOTHING = Text("", "")
 # Files of rules/knowledge: what detectors claim.
-DETECTOR_FILES = ("detectors", "baseline", "rhythm", "engineering", "attacks", "assets")
+DETECTOR_FILES = ("detectors", "baseline", "rhythm", "tags", "engineering", "attacks", "assets")
 
 _RULE_ID = re.compile(r"[a-z][a-z0-9]*([._-][a-z0-9]+)+")
 _TECHNIQUE = re.compile(r"T0\d{3}")

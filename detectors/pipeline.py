@@ -57,6 +57,8 @@ from detectors.spoofed_answer import SpoofedAnswer
 from detectors.spree import Spree
 from detectors.station_scan import StationScan
 from detectors.sweep import Sweep
+from detectors.tags.detector import Tags
+from detectors.tags.file import Tag
 from detectors.tickets import Ticket
 from detectors.two_stacks import TwoStacks
 from detectors.unanswered import Unanswered
@@ -85,6 +87,7 @@ class Options:
     health: state and losses of the interfaces that are captured from, asked again and again; None in a capture.
     baseline: what is normal here, to compare with; None where there is none.
     artifacts: folder in which blocks and files from the wire are kept, None for none; artifacts_bytes: its quota.
+    tags: points of the plant with their limits.
     tickets: changes that were planned: what fits one is quiet.
     learning: takes what is normal, on a live link; None where nothing is learned.
     ledger: how important devices are; None: all alike. overrides: levels that people have set.
@@ -99,6 +102,7 @@ class Options:
     baseline: Baseline | None = None
     artifacts: Path | None = None
     artifacts_bytes: int = QUOTA_BYTES
+    tags: Sequence[Tag] = ()
     tickets: Sequence[Ticket] = ()
     learning: LiveLearning | None = None
     ledger: Ledger | None = None
@@ -118,6 +122,7 @@ DETECTORS: tuple[Callable[[Options], Detector], ...] = (
     # A baseline that people approved knows the writers better than an hour of watching does.
     lambda options: Enforcer(options.baseline) if options.baseline else NewWriter(options.learn_s, options.learn_share),
     lambda options: Rhythm(options.baseline, watched=options.health is not None),
+    lambda options: Tags(options.tags),
     lambda _: Unanswered(),
     lambda _: OtherProtocol(),
     lambda _: Sweep(),

@@ -22,8 +22,8 @@ WORDS = frozenset({
     "source", "destination", "station", "count", "distinct", "examples", "seconds", "learned", "conversations",
     "indicator", "bulletin", "operation", "detector", "protocol", "port", "verbs", "seen", "sequence", "other",
     "interface", "state", "tool", "duration", "peak",
-    "expected", "observed", "first_seen", "since", "period",
-    "artifact", "before", "after", "yara", "strings", "limit",
+    "expected", "observed", "first_seen", "since", "period", "tag", "value", "limit", "point",
+    "artifact", "before", "after", "yara", "strings",
 })  # fmt: skip
 
 _PIECE = re.compile(r"\[([^\[\]]*)\]|([^\[\]]+)")

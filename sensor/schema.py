@@ -57,6 +57,7 @@ COMMON = (
     Field("event.duration", "long", "time from the request to this response", unit="ns"),
     Field("request.frame", "long", "frame of the request that this response answers"),
     Field("baseline.line", "keyword", "of a finding: line of the baseline that it is about"),
+    Field("tag.name", "keyword", "of a finding: name of the point in the plant's tag file"),
     Field("event.change", "keyword", "of a finding: change ticket that it fits"),
     Field("event.learning", "boolean", "of a finding: it was made while a baseline was learned"),
     Field("event.severity_before", "keyword", "of a finding: severity that it would have without a ticket or baseline"),
