@@ -1,8 +1,9 @@
 """Something else on an industrial port, and unreadable data inside a conversation that is otherwise well.
 
-Catches conversations on a watched port in which no message of the protocol was found: only bytes that cannot be it, or
-messages of another industrial protocol. Blind to protocols that look like the expected one. Costs one look at the
-conversation table whenever garbage was counted or conversations were added.
+Catches conversations on a watched port in which no message of the protocol was found: only bytes that cannot be it,
+messages of another industrial protocol, or pieces of a message that never ends, which devices must hold. Blind to
+protocols that look like the expected one. Costs one look at the conversation table whenever garbage was counted or
+conversations were added, and one every UNFINISHED_LOOK_NS.
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ from sensor.events import EventBatch
 
 LOOK_NS = 10**9  # between two looks at the conversation table, in capture time: it may have a million rows
 SETTLED_NS = 5 * 10**9  # a conversation this old has shown what it is
+UNFINISHED = 16  # segments with payload of one side that make no message together: the longest in use take half of them
+UNFINISHED_LOOK_NS = 10 * 10**9
 MAX_PAIRS = 4096  # pairs of hosts told apart; conversations of further ones count as one problem
 
 
@@ -33,7 +36,7 @@ class OtherProtocol:
     def __init__(self) -> None:
         self._rules = knowledge.detector_rules()
         self._garbage = 0
-        self._looked_ns = 0
+        self._looked_ns = self._unfinished_ns = 0
         self._counted: dict[int, int] = {}  # number of a conversation -> runs of garbage already counted
         self._recycled = 0
         self._problems: dict[tuple[object, ...], Problem] = {}
@@ -63,10 +66,24 @@ class OtherProtocol:
                 self._garbage = garbage
             for row in np.flatnonzero(dirty).tolist():
                 self._count(scene, row)
+        if final or not 0 <= scene.now_ns - self._unfinished_ns < UNFINISHED_LOOK_NS:
+            self._unfinished_ns = scene.now_ns
+            self._look_for_unfinished(scene)
         for problem in self._problems.values():
             if problem.open and (final or problem.due(scene.now_ns)):
                 values = {"conversations": problem.total}
                 yield problem.record(scene.now_ns, values)
+
+    def _look_for_unfinished(self, scene: Scene) -> None:
+        """Count conversations whose pieces never became a message."""
+        talks = scene.view.conversations
+        silent = (talks["messages"] == 0) & (talks["promised"] > 0) & (talks["framing"] == talks["promised"])
+        rows = np.flatnonzero(silent & (np.maximum(talks["frames_a"], talks["frames_b"]) >= UNFINISHED))
+        for row in rows.tolist():
+            talk = talks[row]
+            if not talk.garbage and not talk.lost and int(talk.number) not in self._counted:
+                self._counted[int(talk.number)] = 0
+                self._add(scene, row, "port.unfinished", "", 1, int(talk.first_frame))
 
     def _count(self, scene: Scene, row: int) -> None:
         talk = scene.view.conversations[row]
