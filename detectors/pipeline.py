@@ -23,7 +23,7 @@ from detectors.baseline.book import Baseline
 from detectors.baseline.enforcer import Enforcer
 from detectors.baseline.live_learning import LiveLearning
 from detectors.capture_health import CaptureHealth
-from detectors.carving.carver import Carving
+from detectors.carving.carver import Carving, Watcher
 from detectors.carving.store import QUOTA_BYTES, Store
 from detectors.clocks import Clocks
 from detectors.contract import Detector, Scene
@@ -63,6 +63,7 @@ from detectors.tickets import Ticket
 from detectors.two_stacks import TwoStacks
 from detectors.unanswered import Unanswered
 from detectors.vendor_protocols import VendorProtocols
+from detectors.yara_scan import YaraScan
 from sensor.capture.frames import FrameBatch
 from sensor.capture.interface import Health
 from sensor.decode.decoder import Decoder
@@ -114,6 +115,12 @@ def rules_of(options: Options) -> RuleSet:
     return shipped() if options.rules is None else options.rules
 
 
+def carving(folder: Path | None, quota_bytes: int = QUOTA_BYTES) -> Carving:
+    """Carving into a folder, or none, with YARA over what is carved."""
+    scan = YaraScan()
+    return Carving(Store(folder, quota_bytes) if folder else None, [Watcher(scan.artifact, scan.due)])
+
+
 DETECTORS: tuple[Callable[[Options], Detector], ...] = (
     lambda options: Operations(rules_of(options)),
     lambda options: Correlations(rules_of(options)),
@@ -142,7 +149,7 @@ DETECTORS: tuple[Callable[[Options], Detector], ...] = (
     lambda _: PublicAddress(),
     lambda _: VendorProtocols(),
     lambda _: TwoStacks(),
-    lambda options: Carving(Store(options.artifacts, options.artifacts_bytes) if options.artifacts else None),
+    lambda options: carving(options.artifacts, options.artifacts_bytes),
     lambda _: Evasion(),
     lambda _: AssetChanged(),
     lambda options: Indicators(options.indicators, rules_of(options).rules),

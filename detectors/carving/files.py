@@ -22,6 +22,7 @@ from detectors.carving.select import TCP, Packet, packets, rows_with_ports
 from detectors.carving.tcp import Direction
 from detectors.contract import Scene
 from detectors.wording import safe
+from sensor.capture.frames import FrameBatch
 
 FTP, TFTP, HTTP = 21, 69, (80, 8080)
 PORTS = (20, FTP, TFTP, *HTTP)
@@ -30,7 +31,7 @@ MAX_EXPECTED = 256  # data connections agreed on
 MAX_PACKETS = 1 << 14  # of one batch of frames: what is more passes by, and is told
 QUIET_NS = 60 * 10**9  # without a packet of a wanted conversation nothing is looked at any more
 SMALLEST_BODY = 16  # octets of an HTTP body worth keeping
-ROUNDS = 4  # a batch may hold the agreement on a connection, the connection, and the next agreement
+ROUNDS = 256  # ports that the packets of one batch may name: each costs another look for it
 _ASK, _WRITE, _DATA, _ERROR, _OPTIONS = 1, 2, 3, 5, 6  # TFTP opcodes, RFC 1350, RFC 2347
 
 Flow = tuple[str, int, str, int]
@@ -61,6 +62,7 @@ class Files:
         self._watched: list[int] = []  # rows of the conversation table on wanted ports
         self._active_ns = -1
         self._next_frame = 0
+        self._named = False  # whether a packet named another port
         self._connections: OrderedDict[Flow, _Connection] = OrderedDict()
         self._expected: OrderedDict[tuple[str, int], Expected] = OrderedDict()
         self._tftp: OrderedDict[tuple[str, int], dict[str, Any]] = OrderedDict()
@@ -75,18 +77,26 @@ class Files:
         if not self._wanted(scene):
             return
         for frames in new:
-            done: set[int] = set()
-            for _ in range(ROUNDS):
-                rows = rows_with_ports(frames, self._ports)
-                fresh = np.array([row for row in rows.tolist() if row not in done], np.int64) if done else rows
-                if not len(fresh):
+            yield from self._batch(frames)
+
+    def _batch(self, frames: FrameBatch) -> Iterator[Artifact]:
+        """The packets of one batch, in order. A port that one of them names is looked for in those behind it."""
+        rows, begin, left = rows_with_ports(frames, self._ports), 0, MAX_PACKETS
+        for _ in range(ROUNDS):
+            self._named = False
+            fresh = rows[np.searchsorted(rows, begin) :]
+            if len(fresh) > left:
+                self.refused += len(fresh) - left
+                fresh = fresh[:left]
+            for packet in packets(frames, fresh):
+                left -= 1
+                yield from self._tcp(packet) if packet.transport == TCP else self._udp(packet)
+                if self._named:
+                    begin = packet.frame - frames.first + 1
+                    rows = rows_with_ports(frames, self._ports)
                     break
-                if len(fresh) > MAX_PACKETS:
-                    self.refused += len(fresh) - MAX_PACKETS
-                    fresh = fresh[:MAX_PACKETS]
-                done.update(fresh.tolist())
-                for packet in packets(frames, fresh):
-                    yield from self._tcp(packet) if packet.transport == TCP else self._udp(packet)
+            if not self._named:
+                return
 
     def rest(self) -> Iterator[Artifact]:
         """The traffic has ended."""
@@ -161,7 +171,7 @@ class Files:
                 if len(self._expected) >= MAX_EXPECTED:
                     self._expected.popitem(last=False)
                 self._expected[expected.host, expected.port] = expected
-                self._ports[expected.port] = True
+                self._ports[expected.port] = self._named = True
         elif connection.expected is not None:
             key = ("ftp", connection.client)
             transfer = self._assemblies.get(key) or self._assemblies.begin(key, ts_ns, frame)
@@ -242,7 +252,7 @@ class Files:
                 "name": safe(parts[0].decode("utf-8", "replace") or "?", 120), "server": packet.destination,
                 "to_server": opcode == _WRITE, "block_size": 512, "blocks": 0,
             }  # fmt: skip
-            self._ports[packet.source_port] = True
+            self._ports[packet.source_port] = self._named = True
             return
         for client in ((packet.source, packet.source_port), (packet.destination, packet.destination_port)):
             about = self._tftp.get(client)
