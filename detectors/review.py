@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from detectors import knowledge, span_advice
+from detectors import knowledge, span_advice, yara_rules
 from detectors.content import ContentError, rules_folder
 from detectors.finding import Text
 from detectors.knowledge import Rule
@@ -22,7 +22,7 @@ def check(paths: Sequence[Path]) -> Iterator[tuple[Path, int, Sequence[Broken]]]
         yield from _folder(folder)
         for name in knowledge.DETECTOR_FILES:
             yield from _file(folder / "knowledge" / f"{name}.yaml")
-        for path in sorted((folder / "span").glob("*.yaml")):
+        for path in (*sorted((folder / "span").glob("*.yaml")), *sorted((folder / "yara").glob("*.yar"))):
             yield from _file(path)
     for path in paths:
         yield from _folder(path) if path.is_dir() else _file(path)
@@ -34,6 +34,10 @@ def _folder(path: Path) -> Iterator[tuple[Path, int, Sequence[Broken]]]:
 
 
 def _file(path: Path) -> Iterator[tuple[Path, int, Sequence[Broken]]]:
+    if path.suffix in (".yar", ".yara"):
+        count, broken = yara_rules.check(path)
+        yield path, count, [Broken(error.path, error.line, 0, error.why) for error in broken]
+        return
     load = span_advice.load_file if path.parent.name == "span" else knowledge.load_rules
     try:
         yield path, len(load(path)), ()
@@ -47,7 +51,8 @@ def explain(rule_id: str, lang: str) -> list[str]:
         parts = (fault.name, Text(f"{fault.id} · {fault.severity.word}", f"{fault.id} · {fault.severity.word}"))
         return [text.zh if lang == "zh" else text.en for text in (*parts, fault.means, fault.do)]
     sigma: dict[str, Rule] = {it.id: it for it in (*shipped().rules, *shipped().correlations)}
-    rule = {**sigma, **knowledge.detector_rules()}[rule_id]
+    yara: dict[str, Rule] = {it.id: it for it in yara_rules.shipped().meaning.values()}
+    rule = {**sigma, **knowledge.detector_rules(), **yara}[rule_id]
     said = rule.explain(SOMEBODY)
     techniques = ", ".join(rule.techniques) or "-"
     head = f"{rule.id} · {rule.severity.word} · {techniques}"
