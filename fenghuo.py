@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 import click
 
 from commands import complain
+from commands.attack import attack
 from commands.baseline import ENFORCED, LEARNED, baseline, enforced
 from commands.carve import ARTIFACTS, carve
 from commands.console import console
@@ -359,6 +360,7 @@ def sensor_run(
 
 
 rules.add_command(score)
+main.add_command(attack)
 main.add_command(baseline)
 main.add_command(carve)
 main.add_command(console)

@@ -25,6 +25,7 @@ MAX_PROBLEMS = 1024
 MAX_CLAIMANTS = 8  # of one name or address
 MAX_STATIONS = 8192  # names and addresses of PROFINET stations remembered
 FIRMWARE = ("firmware", "software")
+TECHNIQUES = ("T0857", "T0839")  # firmware of the system, of a module
 UNCERTAIN = "cip connection"  # a connection may lead to any module of the rack
 
 
@@ -78,7 +79,7 @@ class AssetChanged:
         if problem is None:
             return
         if claim.attribute in FIRMWARE:
-            problem.techniques = ("T0839",) if claim.component else ("T0857",)
+            problem.techniques = TECHNIQUES[1:] if claim.component else TECHNIQUES[:1]
         words = ATTRIBUTES[claim.attribute]
         before, after = safe(change.before.claim.value), safe(claim.value)
         problem.values = {

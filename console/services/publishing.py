@@ -11,7 +11,6 @@ from uuid import UUID
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from console.services.techniques import technique
 from console.sharing import collection, stix
 from console.sharing.collection import NewObject
 from console.sharing.document import BulletinDocument, Colour, Issuer, Notice, Technique
@@ -19,6 +18,7 @@ from console.sharing.hostile import timestamp
 from console.sharing.patterns import Match
 from console.sharing.tlp import DEFINITION_IDS, Held, Tlp
 from console.store.models import Bulletin, Indicator, Organisation
+from detectors.attack.techniques import technique
 from detectors.finding import Text
 
 _LABELS = {identifier: marking for marking, identifier in DEFINITION_IDS.items()}

@@ -14,12 +14,12 @@ from console.services import bulletin_reading, bulletins, publishing, receipts, 
 from console.services.actor import Role
 from console.services.bulletins import Content, State
 from console.services.errors import InvalidError, NotFoundError
-from console.services.techniques import technique
 from console.sharing.document import Colour, Notice
 from console.sharing.patterns import Match, NotUsableError, address_match
 from console.sharing.tlp import Tlp
 from console.store.models import Bulletin, Finding
 from console.web.context import actor, commit, console, db, now, role_required, rollback
+from detectors.attack.techniques import technique
 
 blueprint = Blueprint("bulletins", __name__, url_prefix="/bulletins")
 

@@ -12,10 +12,10 @@ from console.services.actor import Role
 from console.services.errors import InvalidError
 from console.services.finding_filter import FindingFilter
 from console.services.findings import Verdict
-from console.services.techniques import technique
 from console.web.context import actor, db, now, role_required, zone
 from console.web.errors import refused
 from console.web.filters import active_filters, period_names, state_names
+from detectors.attack.techniques import technique
 
 blueprint = Blueprint("findings", __name__, url_prefix="/findings")
 

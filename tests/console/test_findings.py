@@ -447,7 +447,7 @@ def test_a_day_is_a_day_of_the_installations_zone(client, db, tree):
 
 
 def test_techniques_have_names_in_both_languages():
-    from console.services.techniques import all_techniques
+    from detectors.attack.techniques import all_techniques
 
     assert len(all_techniques()) > 80
     for technique in all_techniques().values():

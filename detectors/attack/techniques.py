@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cache
 
-from detectors.content import load, rules_folder
+from detectors.content import Block, load, rules_folder
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,9 +27,21 @@ class Technique:
 
 
 @cache
+def _data() -> Block:
+    content = load(rules_folder() / "attack" / "techniques.yaml")
+    content.only("version", "techniques")
+    return content
+
+
+def pinned_version() -> str:
+    """The version of ATT&CK that the ids are of: "18.1"."""
+    return _data().text("version")
+
+
+@cache
 def all_techniques() -> dict[str, Technique]:
     """Every technique of the data file by id."""
-    block = load(rules_folder() / "attack" / "techniques.yaml").block("techniques")
+    block = _data().block("techniques")
     return {key: Technique(key, block.block(key).text("en"), block.block(key).text("zh")) for key in block}
 
 
