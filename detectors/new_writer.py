@@ -140,11 +140,13 @@ class NewWriter:
         return self._index[key]
 
     def _say(self, scene: Scene, learn_ns: int, *, final: bool) -> Iterator[Finding]:
-        for it in self._writers:
+        for number, it in enumerate(self._writers):
             if it.new is None and it.first_ns is not None:
                 it.new = self._judge(scene, it, learn_ns)
             if it.new is False and it.blind is None and (final or scene.now_ns - (it.first_ns or 0) >= WATCH_NS):
                 it.blind = self._look(scene, it)
+                if not it.blind:  # a station like any other: its writes need not be looked at again
+                    self._writer_of.values[self._writer_of.values == number] = -1
             if (it.new or it.blind) and it.problem.open and (final or it.problem.due(scene.now_ns)):
                 yield it.problem.record(scene.now_ns, self._values(it), severity=it.severity)
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Sized
 from pathlib import Path
 
 from detectors import knowledge, span_advice, yara_rules
 from detectors.content import ContentError, rules_folder
 from detectors.finding import Text
 from detectors.knowledge import Rule
+from detectors.scorecard.truth import Meaning
 from detectors.sigma.rule import Broken
 from detectors.sigma.ruleset import compile_folders, shipped
 
@@ -22,7 +23,10 @@ def check(paths: Sequence[Path]) -> Iterator[tuple[Path, int, Sequence[Broken]]]
         yield from _folder(folder)
         for name in knowledge.DETECTOR_FILES:
             yield from _file(folder / "knowledge" / f"{name}.yaml")
-        for path in (*sorted((folder / "span").glob("*.yaml")), *sorted((folder / "yara").glob("*.yar"))):
+        for name in _LOADERS:
+            for path in sorted((folder / name).glob("*.yaml")):
+                yield from _file(path)
+        for path in sorted((folder / "yara").glob("*.yar")):
             yield from _file(path)
     for path in paths:
         yield from _folder(path) if path.is_dir() else _file(path)
@@ -38,11 +42,17 @@ def _file(path: Path) -> Iterator[tuple[Path, int, Sequence[Broken]]]:
         count, broken = yara_rules.check(path)
         yield path, count, [Broken(error.path, error.line, 0, error.why) for error in broken]
         return
-    load = span_advice.load_file if path.parent.name == "span" else knowledge.load_rules
+    load = _LOADERS.get(path.parent.name, knowledge.load_rules)
     try:
         yield path, len(load(path)), ()
     except ContentError as error:
         yield path, 0, [Broken(error.path, error.line, 0, error.why)]
+
+
+_LOADERS: Mapping[str, Callable[[Path], Sized]] = {
+    "span": span_advice.load_file,
+    "score": lambda path: Meaning([path]),
+}
 
 
 def explain(rule_id: str, lang: str) -> list[str]:

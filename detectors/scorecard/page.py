@@ -20,9 +20,11 @@ _WHAT = Text(
     "counts once.",
 )
 _LOUD = Text(
-    "“告警”为中级及以上，“提示”为低级，“记录”仅说明发生过这样的操作。时间为中位数，含一批报文的时长（两秒以内）；“-”表示抓包结束时才得出。",
+    "“告警”为中级及以上，“提示”为低级，“记录”仅说明发生过这样的操作。用时为中位数，从攻击脚本启动算起，含一批报文的时长"
+    "（两秒以内）；同一问题再次发生时，要等到该问题的下一条记录。“-”表示抓包结束时才得出。",
     "Alarm: medium severity or more; notice: low; record: only told that such an operation took place. The time is the "
-    "median and includes a batch of up to two seconds; '-' where only the end of the capture brought it out.",
+    "median since the attack's script began and includes a batch of up to two seconds; what repeats a problem that was "
+    "told before waits for that problem's next record; '-' where only the end of the capture brought it out.",
 )
 _HALF = Text(
     "Suricata {version} 及其自带的 Modbus 与 DNP3 规则，仅作参照：攻击时间内的任何告警都算发现，无论它说什么；"

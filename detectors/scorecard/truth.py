@@ -27,7 +27,7 @@ from detectors.wording import templates
 
 MAX_LABELS_BYTES = 64 * 1024 * 1024  # of one file of labels, unpacked
 
-OWN = Text("本项目的场景", "This project's scenarios")
+OWN = Text("本项目自己的抓包", "This project's own captures")
 
 
 class TruthError(Exception):
@@ -124,6 +124,10 @@ class Meaning:
                 self._windows += [(name, expected) for name in _texts(block, "name")]
             operations = content.block("operations") if "operations" in content else Block()
             self._operations |= {name: tuple(_texts(operations, name)) for name in operations}
+
+    def __len__(self) -> int:
+        """How many patterns are known."""
+        return len(self._labels) + len(self._windows) + len(self._operations)
 
     def label(self, label: str) -> tuple[Text, bool, tuple[Expected, ...]]:
         """(family, whether it is ordinary traffic, what must be found); KeyError where no pattern fits."""
@@ -255,7 +259,7 @@ def _of_side_file(side: Path) -> Iterator[Case]:
         return
     attacks = tuple(
         Attack(
-            Expected(OWN, Text(told["title"]["zh"], told["title"]["en"]), rules=(wanted["rule"],),
+            Expected(OWN, Text(side.parent.name, side.parent.name), rules=(wanted["rule"],),
                      least=Severity[wanted["severity"].upper()])
         )
         for wanted in told.get("must", ())
