@@ -13,6 +13,7 @@ VARIANTS = 128  # of a payload whose contents change from turn to turn
 POINTS = 8  # different reads that each connection repeats; a divisor of VARIANTS
 REGISTERS = 10  # of each response
 SEGMENT = 1460  # the most that a TCP segment carries on Ethernet
+UNITS = 8  # of the trace whose requests are all different
 POLLED, FLOWS = 64, 100_000  # connections
 POLLING = ("modbus", "s7comm", "dnp3")  # names of the traces of one protocol
 
@@ -71,6 +72,25 @@ def dnp3_polling(connections: int = POLLED, clients: int = 4) -> Exchange:
     # VARIANTS is a multiple of 64 and 16, so both sequence numbers go on where the payloads begin again.
     messages = [Message(True, varied(asks)), Message(False, varied(answers))]
     return Exchange(dnp3.PORT, messages, connections, clients, protocol="dnp3", net=22)
+
+
+def modbus_distinct() -> Exchange:
+    """Half a million different requests, of which every second writes: each with its answer a behaviour of its own."""
+    turn = np.arange(UNITS << 16)
+    unit, register = turn % UNITS, turn // UNITS
+    writes = unit % 2 == 1
+
+    def made(writing: bytes, reading: bytes, at: int) -> Bytes:
+        payloads = np.where(writes[:, None], text(writing), text(reading))
+        payloads[:, 6] = unit + 1
+        payloads[writes, at], payloads[writes, at + 1] = register[writes] >> 8, register[writes] & 0xFF
+        return payloads
+
+    write = modbus.adu(0, 1, modbus.write_register(0, 7))
+    asks = made(write, modbus.adu(0, 1, modbus.read(1, 0, 24)), 8)
+    asks[:, 8], asks[:, 9] = register >> 8, register & 0xFF
+    answers = made(write, modbus.adu(0, 1, modbus.bits(1, [False] * 24)), 8)  # of the same length
+    return Exchange(502, [Message(True, asks, stamp=0), Message(False, answers, stamp=0)], 8, 4, protocol="modbus")
 
 
 def _pieces(message: bytes, *, acked_each: int = 2) -> list[Message]:
@@ -155,6 +175,7 @@ def traces() -> dict[str, Trace]:
         Trace("s7comm", [s7comm_polling()]),
         Trace("dnp3", [dnp3_polling()]),
         Trace("mixed", [modbus_polling(), s7comm_polling(), dnp3_polling(), *other_traffic()]),
+        Trace("distinct", [modbus_distinct()]),
         Trace("flows", [modbus_polling(FLOWS, 200)]),
     )
     return {trace.name: trace for trace in made}
