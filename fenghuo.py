@@ -14,10 +14,12 @@ from typing import TYPE_CHECKING, Any, TextIO
 import click
 
 from commands import complain
+from commands import rules as rule_commands
 from commands.attack import attack
 from commands.baseline import ENFORCED, LEARNED, baseline, enforced
 from commands.carve import ARTIFACTS, carve
 from commands.console import console
+from commands.rules import with_rules
 from commands.score import score
 from commands.weights import WEIGHTS, weighed
 
@@ -78,6 +80,7 @@ def decode(captures: tuple[str, ...], form: str, together: bool) -> None:
 @click.option("--lang", type=click.Choice(["zh", "en"]), help="Language of the text; by default that of the locale.")
 @ENFORCED
 @WEIGHTS
+@rule_commands.RULES
 @TOGETHER
 @ARTIFACTS
 @CAPTURES
@@ -89,6 +92,7 @@ def inspect(
     artifacts: Path | None,
     ledger_file: Path | None,
     override_file: Path | None,
+    rule_folders: tuple[Path, ...],
     **plant: Any,
 ) -> None:
     """Findings in CAPTURE..., to standard output; no server, nothing stored.
@@ -100,7 +104,7 @@ def inspect(
 
     try:
         declared = weighed(enforced(**plant), ledger_file=ledger_file, override_file=override_file)
-        options = dataclasses.replace(declared, artifacts=artifacts)
+        options = with_rules(dataclasses.replace(declared, artifacts=artifacts), rule_folders)
         sys.exit(
             inspect_captures(captures, form=form, lang=lang, together=together, complain=complain, options=options)
         )
@@ -179,38 +183,6 @@ def span_check(
 @main.group()
 def rules() -> None:
     """Detection content."""
-
-
-@rules.command("check")
-@click.argument("paths", nargs=-1, metavar="[PATH...]")
-def rules_check(paths: tuple[str, ...]) -> None:
-    """Check the files or folders PATH..., or the content that is shipped; exit code 1 when something cannot be used."""
-    from pathlib import Path
-
-    from detectors.review import check
-
-    sound = True
-    for path, count, broken in check([Path(name) for name in paths]):
-        for it in broken:
-            sound = False
-            complain(it)
-        if not broken:
-            click.echo(f"{path}: {count} rules, sound")
-    sys.exit(0 if sound else 1)
-
-
-@rules.command("explain")
-@click.option("--lang", type=click.Choice(["zh", "en"]), help="Language of the text; by default that of the locale.")
-@click.argument("rule")
-def rules_explain(rule: str, lang: str | None) -> None:
-    """What RULE means: what is seen, why it matters, what to check."""
-    from detectors.report import language
-    from detectors.review import explain
-
-    try:
-        click.echo("\n".join(explain(rule, language(lang))))
-    except KeyError:
-        raise click.UsageError(f"there is no rule {rule!r}") from None
 
 
 @rules.command("convert")
@@ -294,6 +266,7 @@ class Size(click.ParamType):  # type: ignore[type-arg]  # generic in new version
 @ENFORCED
 @LEARNED
 @WEIGHTS
+@rule_commands.RULES
 @click.argument("more", nargs=-1, metavar="[FILE...]")
 def sensor_run(
     interfaces: tuple[str, ...],
@@ -313,9 +286,12 @@ def sensor_run(
     once: bool,
     ledger_file: Path | None,
     override_file: Path | None,
+    rule_folders: tuple[Path, ...],
     **plant: Any,
 ) -> None:
     """Listen on interfaces, or inspect captures; keep what is found on disk, send it to the console.
+
+    Rules are loaded again when their files change, or at once on SIGHUP; what is broken is told and the rest goes on.
 
     On an interface it runs until it is ended (SIGTERM, Ctrl-C); it needs the capability CAP_NET_RAW and never sends
     there. A capture is inspected once: starting again with the same spool sends nothing twice. The key is read from a
@@ -343,8 +319,10 @@ def sensor_run(
     logging.getLogger("httpx").setLevel(logging.WARNING)
     try:
         declared = weighed(enforced(**plant), ledger_file=ledger_file, override_file=override_file)
+        declared = with_rules(declared, rule_folders)
         program = SensorProgram(url, secret, Path(spool), name, complain, artifacts, artifacts_size, declared)
         signal.signal(signal.SIGTERM, lambda *_: program.stop())
+        signal.signal(signal.SIGHUP, lambda *_: program.reload())
         signal.signal(signal.SIGINT, lambda *_: program.stop())
         if not interfaces:
             sys.exit(program.run((*captures, *more), once=once))
@@ -359,6 +337,8 @@ def sensor_run(
         sys.exit(2)
 
 
+for command in (rule_commands.check, rule_commands.test, rule_commands.explain):
+    rules.add_command(command)
 rules.add_command(score)
 main.add_command(attack)
 main.add_command(baseline)

@@ -119,7 +119,13 @@ class Indicators:
         """Use these items from the next batch on; may be called from another thread."""
         self._pending = list(items)
 
+    def use_rules(self, rules: Sequence[SigmaRule]) -> None:
+        """Items may name these rules from now on."""
+        self._numbers = {rule.id: number for number, rule in enumerate(rules)}
+        self._load(self._items)
+
     def _load(self, items: Sequence[Mapping[str, Any]]) -> None:
+        self._items = items
         usable, self.rejected = [], []
         for item in items[:MAX_ITEMS]:
             try:

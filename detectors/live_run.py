@@ -20,6 +20,7 @@ from typing import Any
 from detectors.carving.store import QUOTA_BYTES
 from detectors.finding import MAX_EVIDENCE_PCAP_BYTES, Finding
 from detectors.pipeline import Options, Pipeline
+from detectors.sigma.ruleset import RuleSet
 from sensor.capture.frame_ring import FrameRing
 from sensor.capture.frames import FrameBatch
 from sensor.capture.interface import Health, LinkState
@@ -112,6 +113,11 @@ class LiveRun:
         """Match these indicators from now on; may be called from another thread."""
         self.indicators = items
         self.pipeline.use_indicators(items)
+
+    def use_rules(self, rules: RuleSet) -> None:
+        """Match by these rules from now on; may be called from another thread."""
+        self._declared = dataclasses.replace(self._declared, rules=rules)
+        self.pipeline.use_rules(rules)
 
     def _new_pipeline(self) -> Pipeline:
         return Pipeline(

@@ -15,6 +15,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from detectors import knowledge
 from detectors.addresses import Addresses
 from detectors.asset_changed import AssetChanged
@@ -84,7 +86,8 @@ class Options:
         `learn_share` of its time span.
     indicators: items as `GET /api/v1/config` gives them, see detectors/indicators.py.
     capture: path that every finding carries, "" for none.
-    rules: Sigma rules in place of those that are shipped.
+    rules: Sigma rules in place of those that are shipped. rule_folders: those from which they came besides, to be
+        watched by a sensor that runs.
     health: state and losses of the interfaces that are captured from, asked again and again; None in a capture.
     baseline: what is normal here, to compare with; None where there is none.
     artifacts: folder in which blocks and files from the wire are kept, None for none; artifacts_bytes: its quota.
@@ -99,6 +102,7 @@ class Options:
     indicators: Sequence[Mapping[str, Any]] = field(default_factory=tuple)
     capture: str = ""
     rules: RuleSet | None = None
+    rule_folders: tuple[Path, ...] = ()
     health: Callable[[], Sequence[Health]] | None = None
     baseline: Baseline | None = None
     artifacts: Path | None = None
@@ -175,6 +179,7 @@ class Pipeline:
         )
         if self.options.learning is not None:
             self.detectors.append(self.options.learning.detector())
+        self._new_rules: RuleSet | None = None
         self.events = 0
         self._weigher = Weigher(self.options.ledger, self.options.overrides)
         self._flood = Problem(knowledge.detector_rules()["sensor.flood"], self.scene.exhibit(), protocol="")
@@ -184,6 +189,7 @@ class Pipeline:
         for batch in self.decoder.decode(self._remembered(frame_batches)):
             self.scene.advance(batch)
             self.events += batch.size
+            yield from self._change_rules()
             yield from self._ask(batch)
             if not batch.size:  # on a live link there is no end to wait for
                 yield from self._capped(final=False)
@@ -193,6 +199,26 @@ class Pipeline:
             yield from self._ask(batch)
         yield from self._ask(None)
         yield from self._capped(final=True)
+
+    def use_rules(self, rules: RuleSet) -> None:
+        """Match by these rules from the next batch on; may be called from another thread."""
+        self._new_rules = rules
+
+    def _change_rules(self) -> Iterator[Finding]:
+        """What the detectors of the old rules still have to say; others take over."""
+        rules, self._new_rules = self._new_rules, None
+        if rules is None:
+            return
+        self.options = dataclasses.replace(self.options, rules=rules)
+        counts = self.scene.view.behaviours.table["count"].astype(np.int64)
+        for number, detector in enumerate(self.detectors):
+            if isinstance(detector, (Operations, Correlations)):
+                yield from map(self._placed, list(detector.flush(self.scene)))
+                taking_over = Operations(rules, counts) if isinstance(detector, Operations) else Correlations(rules)
+                self.detectors[number] = taking_over
+            elif isinstance(detector, Indicators):
+                detector.use_rules(rules.rules)
+        self.scene.matcher = Matcher(rules.rules)
 
     def use_indicators(self, items: Sequence[Mapping[str, Any]]) -> None:
         """Match these indicators from the next batch on; may be called from another thread."""

@@ -21,9 +21,11 @@ from typing import Any, TypeVar
 
 from detectors import knowledge
 from detectors.carving.store import QUOTA_BYTES
+from detectors.content import rules_folder
 from detectors.finding import Evidence, Finding, FindingId, to_dict
 from detectors.live_run import LiveOptions, LiveRun
-from detectors.pipeline import Options, Pipeline, merge
+from detectors.pipeline import Options, Pipeline, merge, rules_of
+from detectors.sigma.watch import RuleWatch
 from sensor.capture.ahead import ahead
 from sensor.capture.live import LiveSource
 from sensor.capture.source import CaptureError, open_capture
@@ -75,6 +77,7 @@ class SensorProgram:
         self._indicators: Sequence[Mapping[str, Any]] = ()
         self._counters: dict[str, Any] = {}
         self._live: LiveRun | None = None
+        self._watch: RuleWatch | None = None
         self._refused = 0  # findings that the spool would not take
         self._ending_once = False
         self._next_flush = 0.0
@@ -147,15 +150,24 @@ class SensorProgram:
         if self._stop.is_set():
             live.stop()
         self._say(f"listening on {live.listening()}")
+        folders = (rules_folder(), *self._declared.rule_folders)
+        self._watch = RuleWatch(folders, rules_of(self._declared), live.use_rules)
+        self._watch.start()
         for finding in live.findings(self._keep):
             try:
                 self._spool.append(lambda sequence, finding=finding: self._line(finding, sequence))  # type: ignore[misc]
             except (ValueError, TypeError):
                 self._refused += 1
                 log.exception("the spool does not take a finding of %s", finding.rule_id)
+        self._watch.stop()
         self._next_flush = 0.0
         self._keep()
         return 0
+
+    def reload(self) -> None:
+        """Load the rules again; may be called from a signal handler."""
+        if self._watch is not None:
+            self._watch.ask()
 
     def _keep(self) -> None:
         """Put on disk what was found since the last time, and bring the counters up to date."""

@@ -44,7 +44,7 @@ class Identifier:
     """Identities of behaviours. skipped: behaviours beyond MAX_DESCRIBED."""
 
     def __init__(self) -> None:
-        self._known: dict[tuple[int, ...], Identity] = {}
+        self._known: dict[tuple[int | str, ...], Identity] = {}
         self.skipped = 0
 
     def ranged(self, table: npt.NDArray[np.void], rows: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
@@ -60,7 +60,8 @@ class Identifier:
         protocol, function = int(b.protocol), int(b.function)
         by_codes = family(protocol) == Protocol.MODBUS and function in IN_COLUMNS
         rules = matcher.numbers(row)
-        key = (*(int(b[name]) for name in (_CODES if by_codes else _CONTENT)), *rules)
+        names = (matcher.rules[number].id for number in rules)
+        key: tuple[int | str, ...] = (*(int(b[name]) for name in (_CODES if by_codes else _CONTENT)), *names)
         if key not in self._known:
             if len(self._known) >= MAX_DESCRIBED:
                 self.skipped += 1

@@ -15,7 +15,7 @@ from fenghuo import main
 def test_the_shipped_content_is_sound() -> None:
     checked = list(check([]))
     assert {"rules", "detectors.yaml", "faults.yaml"} <= {it[0].name for it in checked}
-    assert all(not broken and count > 0 for _, count, broken in checked)
+    assert all(not wrong and count > 0 for _, count, wrong, _ in checked)
 
 
 def test_one_bad_file_is_named_with_its_line_and_the_others_are_checked(tmp_path: Path) -> None:
@@ -29,10 +29,11 @@ def test_one_bad_file_is_named_with_its_line_and_the_others_are_checked(tmp_path
 
 @pytest.mark.parametrize(("lang", "word"), [("zh", "停止 PLC"), ("en", "PLC stop")])
 def test_a_rule_is_said_in_words(lang: str, word: str) -> None:
-    name, head, said = explain("operation.s7comm.stop", lang)
+    name, head, said, *more = explain("operation.s7comm.stop", lang)
     assert name == word
     assert "T0858" in head
     assert "?" not in said
+    assert any("s7comm.function = 41" in line for line in more)
 
 
 def test_a_rule_that_does_not_exist_is_wrong_use() -> None:
