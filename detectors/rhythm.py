@@ -23,8 +23,9 @@ import numpy.typing as npt
 
 from detectors import knowledge
 from detectors.baseline.book import Baseline, State, Way
-from detectors.contract import Fresh, Labels, Scene, alike, ends, station_of
+from detectors.contract import Fresh, Labels, Scene, ends, station_of
 from detectors.finding import Finding, Text, rfc3339
+from detectors.keys import Keys
 from detectors.problem import Problem
 from detectors.wording import listed
 from sensor.decode.pdu import Kind, Outcome, Protocol, family
@@ -41,6 +42,7 @@ MAX_PAIRS = 4096  # askers and devices followed; of a flood beyond nothing is cl
 MAX_EACH = 16  # behaviours of one lane that are looked at for a rhythm
 MAX_FOLLOWED = 8192  # behaviours of all lanes
 MAX_SILENCES = 4096  # held until the end of a capture
+PAIR = ("client", "server", "protocol", "station")
 ASK, ANSWER, REPORT = range(3)  # lanes of a pair
 GATEWAY_SILENT = [code for code, name in EXCEPTIONS.items() if name.startswith("gateway")]
 
@@ -118,7 +120,9 @@ class Rhythm:
         self._asked = np.zeros(MAX_PAIRS, np.int64)  # by pair: requests so far
         self._asked_then = np.zeros(MAX_PAIRS, np.int64)  # the same after the batch with its last answer
         self._judged = np.zeros(3 * MAX_PAIRS, np.bool_)  # lanes whose present silence was looked at
+        self._keys = Keys(len(PAIR))
         self._behaviours: dict[int, list[int]] = {}  # by lane
+        self._room = np.full(3 * MAX_PAIRS, MAX_EACH, np.int8)  # by lane: how many more are followed
         self._place: dict[int, int] = {}  # behaviours that are followed: where each stands in the columns of _before
         self._rows = np.zeros(0, np.int64)
         self._before: tuple[npt.NDArray[Any], ...] = (self._rows,) * 4  # count, sums and last time before a batch
@@ -162,24 +166,29 @@ class Rhythm:
         role[b["outcome"] == Outcome.UNSOLICITED] = REPORT
         in_lane = role >= 0
         rows, role, b = new[in_lane], role[in_lane], b[in_lane]
-        if len(self._pairs) >= MAX_PAIRS:  # a flood: only pairs that are known go on
-            followed = np.array([client << 32 | server for client, server, *_ in self._index])
-            known = np.isin(b["client"].astype(np.int64) << 32 | b["server"], followed)
-            rows, role, b = rows[known], role[known], b[known]
-        for same in alike([b["client"], b["server"], b["protocol"], b["station"]]):
-            key = tuple(int(b[name][same[0]]) for name in ("client", "server", "protocol", "station"))
-            if key not in self._index:
-                if len(self._pairs) >= MAX_PAIRS:
-                    continue
-                self._index[key] = len(self._pairs)
-                self._pairs.append(self._pair(view, int(rows[same[0]])))
-            lanes = 3 * self._index[key] + role[same]
-            self._lane_of.values[rows[same]] = lanes
-            for lane, row in zip(lanes[: 3 * MAX_EACH].tolist(), rows[same].tolist(), strict=False):
-                mine = self._behaviours.setdefault(lane, [])
-                if len(mine) < MAX_EACH and len(self._place) < MAX_FOLLOWED:
-                    mine.append(row)
-                    self._place[row] = len(self._place)
+        if not len(rows):
+            return
+        keys = self._keys.of([b[name] for name in PAIR])
+        _, first, inverse = np.unique(keys, return_index=True, return_inverse=True)
+        pairs = np.array([self._number(view, b[at], int(rows[at])) for at in first.tolist()])[inverse]
+        lanes = np.where(pairs >= 0, 3 * pairs + role, -1)
+        self._lane_of.values[rows] = lanes
+        wanted = np.flatnonzero((lanes >= 0) & (self._room[lanes] > 0))
+        for lane, row in zip(lanes[wanted].tolist(), rows[wanted].tolist(), strict=True):
+            if self._room[lane] and len(self._place) < MAX_FOLLOWED:
+                self._room[lane] -= 1
+                self._behaviours.setdefault(lane, []).append(row)
+                self._place[row] = len(self._place)
+
+    def _number(self, view: View, b: Any, row: int) -> int:
+        """Number of the pair that a behaviour belongs to, -1 where there is no room for it."""
+        key = tuple(int(b[name]) for name in PAIR)
+        if key not in self._index:
+            if len(self._pairs) >= MAX_PAIRS:
+                return -1
+            self._index[key] = len(self._pairs)
+            self._pairs.append(self._pair(view, row))
+        return self._index[key]
 
     def _pair(self, view: View, row: int) -> _Pair:
         b = view.behaviours.table[row]
@@ -194,7 +203,11 @@ class Rhythm:
     def _gaps(self, batch: EventBatch, scene: Scene) -> list[_Silence]:
         """Silences that end in this batch."""
         columns = batch.columns
-        lane = self._lane_of[columns.behaviour].astype(np.int16)
+        lane = self._lane_of[columns.behaviour].astype(np.int64)
+        if self._undisturbed(lane, np.ascontiguousarray(columns.ts_ns)):
+            self._keep(scene.view)
+            return []
+        lane = lane.astype(np.int16)  # is sorted by its digits
         order = np.argsort(lane, kind="stable")
         order = order[np.searchsorted(lane[order], 0) :]  # what is in no lane stands first
         if not len(order):
@@ -231,9 +244,33 @@ class Rhythm:
         self._asked[here[asks] // 3] += count[asks]
         answers = here[here % 3 == ANSWER] // 3
         self._asked_then[answers] = self._asked[answers]
+        self._keep(view)
+
+    def _undisturbed(self, lane: npt.NDArray[np.int64], times: npt.NDArray[np.int64]) -> bool:
+        """Whether no lane was silent for FLOOR_NS before or in a batch, as nearly always; then they are up to date."""
+        if int(times.max()) - int(times.min()) > FLOOR_NS:
+            return False
+        here, then = lane, times
+        if int(lane.min()) < 0:
+            rows = np.flatnonzero(lane >= 0)
+            here, then = lane[rows], times[rows]
+        last = self._last[here]
+        if ((then - last > FLOOR_NS) & (last >= 0)).any():
+            return False
+        self._last[here] = np.maximum(then, last)
+        self._judged[here] = False
+        pairs = len(self._pairs)
+        count = np.bincount(here, minlength=3 * pairs).reshape(-1, 3)
+        self._asked[:pairs] += count[:, ASK]
+        answered = np.flatnonzero(count[:, ANSWER])
+        self._asked_then[answered] = self._asked[answered]
+        return True
+
+    def _keep(self, view: View) -> None:
+        """Remember the sums of behaviours as they stand after this batch."""
         if len(self._rows) < len(self._place):
             self._rows = np.array(list(self._place), np.int64)
-        table = view.behaviours.table
+        table = view.behaviours.table.view(np.ndarray)  # columns of a recarray take ten times as long to get
         self._before = tuple(table[name][self._rows] for name in ("count", "gap_sum", "gap_squares", "last_ns"))
 
     def _asked_during(self, batch: EventBatch | None, pair: int, begin_ns: int, end_ns: int) -> int:

@@ -1,7 +1,8 @@
 """Which hardware address stands behind which network address, from the Ethernet headers of protocol messages.
 
 Of a host behind a router that is the router's: it changes as seldom. Looks at one frame of each conversation and
-direction in a batch, a few operations on columns. Blind to hosts inside tunnels and to links that are not Ethernet.
+direction among SAMPLED events of a batch, when something new is said and otherwise every PAUSE_NS: who takes an address
+over keeps it for longer. Blind to hosts inside tunnels and to links that are not Ethernet.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ from sensor.decode.link import MAC48
 from sensor.events import EventBatch
 
 ETHERNET = 1
+PAUSE_NS = 10**9
+SAMPLED = 512  # events of a batch looked at, up to twice as many; all of a small one
 MAX_NEIGHBOURS = 1 << 16  # hosts followed: a flood of invented ones is not remembered
 
 
@@ -26,14 +29,21 @@ class Neighbours:
         self._seen: dict[int, dict[int, int]] = {}  # host -> hardware address -> frame that showed it first
         self._last: dict[int, int] = {}
         self._place = np.zeros(1 << 10, np.int32)
+        self._turn = self._behaviours = 0
+        self._looked_ns = -PAUSE_NS
 
     def look(self, batch: EventBatch, scene: Scene) -> list[tuple[int, int, int, int]]:
         """New pairs of host and hardware address in a batch, as (host, address, frame, ts_ns)."""
-        if not batch.size:
+        known = len(scene.view.behaviours)
+        if not batch.size or (known == self._behaviours and 0 <= scene.now_ns - self._looked_ns < PAUSE_NS):
             return []
+        self._behaviours, self._looked_ns = known, scene.now_ns
         columns = batch.columns
         talks = scene.view.conversations
-        rows = self._one_each(2 * columns.conversation + columns.forward, 2 * len(talks))
+        sampled = slice(self._turn % max(batch.size // SAMPLED, 1), None, max(batch.size // SAMPLED, 1))
+        self._turn += 1
+        rows = np.arange(batch.size)[sampled]
+        rows = rows[self._one_each(2 * columns.conversation[rows] + columns.forward[rows], 2 * len(talks))]
         talk = talks[columns.conversation[rows]]
         plain = (talk["tunnel"] == 0) & (talk["family"] != MAC48)
         rows, talk = rows[plain], talk[plain]

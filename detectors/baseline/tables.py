@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Sequence
 from ipaddress import ip_address
 from typing import Any
@@ -12,6 +11,7 @@ import numpy.typing as npt
 
 from detectors.baseline.book import Baseline, ExchangeLine, State, Way
 from detectors.contract import Fresh, Labels
+from detectors.keys import Keys
 from sensor.decode.link import MAC48
 from sensor.decode.pdu import Kind, Outcome, Protocol
 from sensor.view import View
@@ -89,7 +89,7 @@ class Tables:
             addresses |= {line.client, line.server}
         self.hosts = Hosts(sorted(addresses))
         number = {address: at for at, address in enumerate(self.hosts.addresses)}
-        self._factors = [np.uint64(secrets.randbits(64) | 1) for _ in range(7)]  # nobody can aim at a collision
+        self._keys = Keys(7)
         self._lines: dict[tuple[int, ...], list[tuple[str, ExchangeLine]]] = {}
         self._pairs: dict[tuple[int, int, int], list[ExchangeLine]] = {}
         self._asked_by: dict[int, dict[str, None]] = {}
@@ -107,15 +107,7 @@ class Tables:
                     asks.add(client)
         self._only_asked = asked - asks
         keys = np.array(list(self._lines), np.int64).reshape(-1, 7)
-        self._known = self._hash([keys[:, at] for at in range(7)])
-
-    def _hash(self, columns: Sequence[npt.NDArray[Any]]) -> npt.NDArray[np.uint64]:
-        """One number for each combination of the seven columns."""
-        total = np.zeros(len(columns[0]), np.uint64)
-        for factor, column in zip(self._factors, columns, strict=True):
-            total += column.astype(np.int64).view(np.uint64) * factor
-            total ^= total >> np.uint64(29)
-        return total
+        self._known = self._keys.of([keys[:, at] for at in range(7)])
 
     def types(self, view: View, new: Rows) -> Types | None:
         """The kinds of requests and reports among behaviours; None where there are none."""
@@ -133,7 +125,7 @@ class Tables:
             np.where(server >= 0, server, -2 - b["server"]),
             protocol, b["station"], b["function"], b["subfunction"], b["outcome"] == Outcome.UNSOLICITED,
         ]  # fmt: skip
-        return Types(rows, self._hash(columns), self._known, client, server)
+        return Types(rows, self._keys.of(columns), self._known, client, server)
 
     def lines(self, client: int, server: int, b: Any) -> list[tuple[str, ExchangeLine]]:
         """The lines for a type, with their ids; several where its requests are different operations."""
