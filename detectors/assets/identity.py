@@ -18,6 +18,7 @@ from sensor.decode.pdu import Kind, Outcome, Protocol
 
 Fields = Mapping[str, Any]
 
+LIST_IDENTITY, CREATE_SESSION, MOST_FUNCTION = 99, 461, 256
 # Answers and reports that may identify: (protocol, function, sub-function), None for any.
 CODES: tuple[tuple[Protocol, int | None, int | None], ...] = (
     (Protocol.MODBUS, 17, None),
@@ -25,8 +26,8 @@ CODES: tuple[tuple[Protocol, int | None, int | None], ...] = (
     (Protocol.MODBUS, 90, 2),
     (Protocol.MODBUS_RTU, 17, None),
     (Protocol.MODBUS_RTU, 43, 14),
-    (Protocol.S7COMM, None, 0x0401),  # read_szl
-    (Protocol.ENIP, 99, None),  # ListIdentity
+    (Protocol.S7COMM, -1, 0x0401),  # read_szl
+    (Protocol.ENIP, LIST_IDENTITY, None),
     (Protocol.ENIP, 111, 1),  # Get_Attributes_All, Get_Attribute_List, Get_Attribute_Single, unconnected or connected
     (Protocol.ENIP, 111, 3),
     (Protocol.ENIP, 111, 14),
@@ -37,7 +38,7 @@ CODES: tuple[tuple[Protocol, int | None, int | None], ...] = (
     (Protocol.BACNET, 0, 12),  # readProperty, readPropertyMultiple
     (Protocol.BACNET, 0, 14),
     (Protocol.MMS, 0, 2),
-    (Protocol.OPCUA, None, 461),  # CreateSession, GetEndpoints, FindServers, Read
+    (Protocol.OPCUA, None, CREATE_SESSION),  # then GetEndpoints, FindServers, Read
     (Protocol.OPCUA, None, 428),
     (Protocol.OPCUA, None, 422),
     (Protocol.OPCUA, None, 631),
@@ -92,15 +93,28 @@ DNP3_ATTRIBUTES = {
 _TEXT = re.compile(rb"[\x20-\x7e]{4,64}")
 
 
+def _first_look() -> npt.NDArray[np.bool_]:
+    """(protocols, functions + 1): where CODES may hold, so that a flood of behaviours costs one look-up each."""
+    look = np.zeros((max(Protocol) + 1, MOST_FUNCTION + 2), np.bool_)
+    for protocol, function, _ in CODES:
+        look[protocol, slice(None) if function is None else function + 1] = True
+    return look
+
+
+_LOOK = _first_look()
+
+
 def candidates(table: npt.NDArray[np.void], rows: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-    """Those of `rows` of the behaviour table that may identify somebody: answers and reports with the right codes."""
-    kind, outcome = table["kind"][rows], table["outcome"][rows]
-    says = ((kind == Kind.RESPONSE) & (outcome == Outcome.ANSWERED)) | (kind == Kind.UNSOLICITED)
-    rows = rows[says]
+    """Those of `rows` of the behaviour table that may identify somebody, with the right codes.
+
+    Answers and reports, and the requests in which a client names itself: OPC UA CreateSession.
+    """
+    rows = rows[_LOOK[table["protocol"][rows], np.clip(table["function"][rows] + 1, 0, MOST_FUNCTION + 1)]]
     if not len(rows):
         return rows
-    b = table[rows]
-    protocol, function, subfunction, thing = (b[name] for name in ("protocol", "function", "subfunction", "object"))
+    kind, outcome, protocol, function, subfunction, thing = (
+        table[name][rows] for name in ("kind", "outcome", "protocol", "function", "subfunction", "object")
+    )
     found = np.zeros(len(rows), np.bool_)
     for which, code, finer in CODES:
         hit = protocol == which
@@ -110,10 +124,12 @@ def candidates(table: npt.NDArray[np.void], rows: npt.NDArray[np.int64]) -> npt.
             hit &= subfunction == finer
         if which == Protocol.DNP3:
             hit &= (thing >= 0) & (thing >> 8 == DEVICE_ATTRIBUTES)
-        elif which == Protocol.ENIP and code != 99:
+        elif which == Protocol.ENIP and code != LIST_IDENTITY:
             hit &= (thing >= IDENTITY_CLASS) & (thing < 2 * IDENTITY_CLASS)
         found |= hit
-    chosen: npt.NDArray[np.int64] = rows[found]
+    says = ((kind == Kind.RESPONSE) & (outcome == Outcome.ANSWERED)) | (kind == Kind.UNSOLICITED)
+    says |= (protocol == Protocol.OPCUA) & (kind == Kind.REQUEST) & (subfunction == CREATE_SESSION)
+    chosen: npt.NDArray[np.int64] = rows[found & says]
     return chosen
 
 

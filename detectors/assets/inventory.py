@@ -21,7 +21,7 @@ from detectors.assets.neighbours import one_mac, unicast
 from detectors.contract import Fresh, Labels, Scene
 from sensor.capture.frames import FrameBatch
 from sensor.decode.link import ETHERNET
-from sensor.decode.pdu import Kind, Protocol
+from sensor.decode.pdu import Kind, Outcome, Protocol
 from sensor.decode.recognise import WATCHED_PORTS
 from sensor.events import EventBatch
 from sensor.slow.message import Notice
@@ -30,9 +30,9 @@ from sensor.view import View
 MAX_ASSETS = 8192  # beyond, a scan or a flood fills the list: further addresses are counted
 MAX_LABELLED = 4096  # behaviours that identify: a plant has a few for each device
 READ_EACH = 64  # identifying events read again in one batch
-LOOKED_THROUGH = 4096  # identifying events of one batch among which those are chosen
+LOOKED_THROUGH = 4096  # identifying events, or new behaviours, of one batch among which those are chosen
 REST_NS = 10**9  # until the same behaviour is read again
-LOOKED_AT = 256  # new conversations of one batch whose frames are asked for hardware addresses
+LOOKED_AT = 256  # new pairs of hosts of one batch whose frames are asked for hardware addresses
 ROUTER_ADDRESSES = 4  # IP addresses behind one hardware address, from which on it is a router's
 
 
@@ -69,7 +69,7 @@ class Inventory:
         """Another run follows; `capture` names it in what shows things."""
         self._capture = capture
         self._fresh = Fresh()
-        self._known_conversations = 0
+        self._pairs: set[int] = set()
         self._label = Labels()
         self._labelled = 0
         self._read_ns: dict[int, int] = {}
@@ -78,8 +78,7 @@ class Inventory:
         """Learn from a batch; gives what contradicts what was known."""
         for notice in scene.slow:
             yield from self._hear(notice)
-        self._addresses(scene)
-        self._learn(scene.view)
+        self._learn(scene)
         if not self._labelled or not batch.size:
             return
         label = self._label[batch.columns.behaviour]
@@ -191,50 +190,56 @@ class Inventory:
     def _proof(self, frame: int, ts_ns: int, protocol: str, field: str) -> Proof:
         return Proof(self._capture, frame, ts_ns, protocol, field)
 
-    def _addresses(self, scene: Scene) -> None:
-        """Hardware addresses of both ends of conversations that are new, out of their first frames."""
-        table = scene.view.conversations
-        first, self._known_conversations = self._known_conversations, len(table)
-        for row in range(first, min(len(table), first + LOOKED_AT)):
-            c = table[row]
-            if c.tunnel or not c.messages:
-                continue
-            frame = int(c.first_frame)
-            for frames in scene.frames:
-                if frames.first <= frame < frames.first + frames.size:
-                    self._ends(scene.view, row, frames, frame)
-                    break
-
-    def _ends(self, view: View, row: int, frames: FrameBatch, frame: int) -> None:
-        i = frame - frames.first
-        at = int(frames.offset[i])
-        if int(frames.link[i]) != ETHERNET or frames.captured[i] < 14:
-            return
-        talk = view.conversation(row)
-        head = frames.data[at : at + 12].tobytes()
-        protocol = talk.transport
-        ts_ns = int(frames.ts_ns[i])
-        sides = ((talk.ip_a, head[6:].hex(":"), "source.mac"), (talk.ip_b, head[:6].hex(":"), "destination.mac"))
-        for address, mac, field in sides:
-            if protocol == "ethernet" or not unicast(address) or not one_mac(mac):
-                continue
-            key = Key(self.site, segment_of(talk.vlan, talk.tunnel, talk.segment), address)
-            if (asset := self._asset(key, ts_ns)) is not None:
-                self._has(asset, mac, self._proof(frame, ts_ns, protocol, field))
-
-    def _learn(self, view: View) -> None:
-        """Label behaviours that are new and may identify somebody."""
-        table = view.behaviours.table
+    def _learn(self, scene: Scene) -> None:
+        """Look at behaviours that are new: whose hardware address is whose, and who may identify somebody."""
+        table = scene.view.behaviours.table
         new = self._fresh.rows(table)
         if not len(new):
             return
         self._label.grow(len(table))
-        rows = np.concatenate([identity.candidates(table, new), _session_requests(table, new)])
+        self._addresses(scene, new[:LOOKED_THROUGH])
+        rows = identity.candidates(table, new)
         room = max(MAX_LABELLED - self._labelled, 0)
         self.unread += max(len(rows) - room, 0)
         rows = rows[:room]
         self._label.values[rows] = 1
         self._labelled += len(rows)
+
+    def _addresses(self, scene: Scene, new: npt.NDArray[np.int64]) -> None:
+        """Hardware addresses of both ends of pairs of hosts that are new, out of the first frame of a behaviour."""
+        table = scene.view.behaviours.table
+        new = new[table["outcome"][new] != Outcome.UNANSWERED]  # its frame is long gone
+        pairs = table["client"][new].astype(np.int64) << 32 | table["server"][new]
+        _, first = np.unique(pairs, return_index=True)
+        for at in first[:LOOKED_AT].tolist():
+            pair = int(pairs[at])
+            if pair in self._pairs or len(self._pairs) >= MAX_ASSETS:
+                continue
+            self._pairs.add(pair)
+            frame = int(table["first_frame"][new[at]])
+            for frames in scene.frames:
+                if frames.first <= frame < frames.first + frames.size:
+                    self._ends(scene.view, int(new[at]), frames, frame)
+                    break
+
+    def _ends(self, view: View, behaviour: int, frames: FrameBatch, frame: int) -> None:
+        i = frame - frames.first
+        at = int(frames.offset[i])
+        b = view.behaviours.table[behaviour]
+        talk = view.conversation(int(b.conversation))
+        if int(frames.link[i]) != ETHERNET or frames.captured[i] < 14 or talk.tunnel or talk.transport == "ethernet":
+            return
+        head = frames.data[at : at + 12].tobytes()
+        sender, receiver = (b.client, b.server) if b.kind == Kind.REQUEST else (b.server, b.client)
+        ts_ns = int(frames.ts_ns[i])
+        sides = ((sender, head[6:].hex(":"), "source.mac"), (receiver, head[:6].hex(":"), "destination.mac"))
+        for host, mac, field in sides:
+            address = view.host(int(host))
+            if not unicast(address) or not one_mac(mac):
+                continue
+            key = Key(self.site, segment_of(talk.vlan, talk.tunnel, talk.segment), address)
+            if (asset := self._asset(key, ts_ns)) is not None:
+                self._has(asset, mac, self._proof(frame, ts_ns, talk.transport, field))
 
     def _read(self, batch: EventBatch, rows: npt.NDArray[np.int64], view: View) -> Iterator[Change]:
         """Read identifying events."""
@@ -288,11 +293,3 @@ class Inventory:
 def _local(address: str) -> bool:
     """Whether an address is of Ethernet, or one that a device gives itself on one link."""
     return (len(address) == 17 and address.count(":") == 5) or address.startswith("fe80:")
-
-
-def _session_requests(table: npt.NDArray[np.void], rows: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-    """Requests in which a client names itself: OPC UA CreateSession."""
-    b = table[rows]
-    names = (b["protocol"] == Protocol.OPCUA) & (b["kind"] == Kind.REQUEST) & (b["subfunction"] == 461)
-    chosen: npt.NDArray[np.int64] = rows[names]
-    return chosen
