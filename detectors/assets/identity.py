@@ -174,6 +174,10 @@ def part(fields: Fields, request: Fields) -> str:
         return f"outstation {station}"
     if (network := fields.get("bacnet.source.network")) is not None:
         return f"network {network} address {fields.get('bacnet.source.address', '')}".strip()
+    if (szl := fields.get("s7comm.szl.id")) is not None:
+        # Bits 12 to 15: class of the module, 0 the CPU; 8 to 11: which extract, above 1 those of several CPUs (System
+        # Software for S7-300/400, 33.1).
+        return "" if szl >> 12 == 0 and szl >> 8 & 15 <= 1 else f"szl {szl:04X}"
     if fields.get("enip.command") in (111, 112):
         if route := fields.get("cip.route") or request.get("cip.route"):
             return f"cip {route}"

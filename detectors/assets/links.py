@@ -16,6 +16,8 @@ from sensor.decode.recognise import Foreign
 from sensor.operations import Verb
 from sensor.view import EXPLAINERS, View
 
+# In an S7 download the controller asks for the blocks, and is still the one that is programmed.
+FETCHED_BY_DEVICE = (0x1B, 0x1C)
 IDLE = {Verb.SESSION.value, Verb.REPORT.value}
 PARTS = {int(Protocol.MODBUS): "unit", int(Protocol.MODBUS_RTU): "unit", int(Protocol.DNP3): "outstation",
          int(Protocol.IEC104): "station"}  # fmt: skip
@@ -36,7 +38,8 @@ def segment_of(vlan: int | None, tunnel: str | None, segment: int | None) -> str
 def verbs_of(view: View) -> dict[tuple[int, int], dict[int, set[str]]]:
     """For each pair (client, server) of hosts: the protocols in which it asks, each with what it asks for."""
     table: npt.NDArray[Any] = view.behaviours.table
-    rows = np.flatnonzero(table["kind"] == Kind.REQUEST)
+    fetched = (table["protocol"] == Protocol.S7COMM) & np.isin(table["function"], FETCHED_BY_DEVICE)
+    rows = np.flatnonzero((table["kind"] == Kind.REQUEST) & ~fetched)
     found: dict[tuple[int, int], dict[int, set[str]]] = {}
     if not len(rows):
         return found
@@ -106,12 +109,12 @@ def links(view: View, site: str) -> list[Link]:
         if forth - IDLE or back - IDLE:  # keeping a connection alive, as either end does, is not asking
             forth, back = forth if forth - IDLE else set(), back if back - IDLE else set()
         ways: list[tuple[Key, Key, int | None, set[str]]]
-        if c.protocol and (forth or back):  # roles belong to the PDU: either end may ask, or both
+        if c.protocol and (forth or back) and a != b:  # roles belong to the PDU: either end may ask, or both
             ways = [way for way in ((a, b, talk.port_b, forth), (b, a, talk.port_a, back)) if way[3]]
         elif c.server:
-            ways = [(a, b, talk.port_b, set())]
+            ways = [(a, b, talk.port_b, forth)]
         else:
-            ways = [(b, a, talk.port_a, set())]
+            ways = [(b, a, talk.port_a, back)]
         for client, server, port, verbs in ways:
             if not _is_asset(client.address) or not _is_asset(server.address):
                 continue

@@ -10,7 +10,7 @@ from typing import Any, TextIO
 from rich.console import Console
 from rich.text import Text as Styled
 
-from detectors.assets.asset import ATTRIBUTES, Asset, Fact, Key, Link
+from detectors.assets.asset import ATTRIBUTES, IDENTITY, Asset, Fact, Key, Link
 from detectors.assets.duties import INDUSTRIAL, NAMES, words
 from detectors.assets.inventory import Inventory
 from detectors.assets.ledger import IMPORTANCES, Difference, Entry, Ledger
@@ -249,7 +249,9 @@ class TextWriter:
             for (component, attribute, source), values in asset.facts.items():
                 if attribute != name:
                     continue
-                shown = " → ".join(safe(fact.claim.value, VALUE_SHOWN) for fact in values)
+                shown = (" → " if name in IDENTITY else ", ").join(
+                    safe(fact.claim.value, VALUE_SHOWN) for fact in values
+                )
                 proof = values[0].proof
                 where = f"{source}, {self._say(Text('帧', 'frame'))} {proof.frame}"
                 if proof.capture:

@@ -126,6 +126,29 @@ def test_roles_follow_from_who_asks_whom_for_what() -> None:
     assert "write" in role.reason.en
 
 
+def test_a_controller_that_fetches_the_blocks_of_a_download_is_still_the_one_that_is_programmed() -> None:
+    capture = Path(__file__).parents[3] / "pcaps" / "s7comm" / "block_download.pcap"
+    inventory = Inventory()
+    list(Pipeline(detectors=[Surveyor(inventory)]).run(open_capture(capture.as_posix())))
+    assert sorted(tuple(role.name for role in asset.roles) for asset in inventory.assets.values()) == [
+        ("controller",), ("engineering",),
+    ]  # fmt: skip
+
+
+def test_modules_of_other_classes_do_not_speak_for_the_cpu() -> None:
+    plant = Plant()
+    plant.exchange(ENGINEER, PLC, s7comm.connect_request(), s7comm.connect_confirm(), 102)
+    for number, (szl, order) in enumerate(((0x0011, "6ES7 315-2EH14-0AB0"), (0xC011, "6GK7 343-1EX30-0XE0")), 1):
+        request = s7comm.userdata_request(number, 4, 1, struct.pack(">HH", szl, 0))
+        data = struct.pack(">H", szl) + module_identification(order, (3, 2, 6))[2:]
+        plant.exchange(ENGINEER, PLC, request, s7comm.userdata_response(number, 4, 1, data), 102)
+    asset = at(surveyed(plant.batches()), PLC)
+    assert asset.best("order_number") == "6ES7 315-2EH14-0AB0"
+    assert [(fact.claim.component, fact.claim.value) for fact in asset.said("order_number", None)][1:] == [
+        ("szl C011", "6GK7 343-1EX30-0XE0")
+    ]
+
+
 def test_the_same_address_in_two_vlans_is_two_devices_and_a_tag_more_says_which() -> None:
     packets = []
     for vlan in (7, 8):
