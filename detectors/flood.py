@@ -16,12 +16,13 @@ import numpy.typing as npt
 
 from detectors.cases import Cases, carried
 from detectors.contract import Fresh, Labels, Scene, alike, ends, station_of
-from detectors.finding import Finding
-from detectors.roles import COMMANDING, Roles
+from detectors.finding import Finding, Text
+from detectors.roles import COMMANDING, WORDS, Roles
 from detectors.talks import FreshTalks, called
 from sensor.decode.packet import TCP
 from sensor.decode.pdu import Kind, Outcome, Protocol, family
 from sensor.events import EventBatch
+from sensor.operations import Verb
 
 HOT = 20  # a second: what is slower is no flood
 RISE = 3  # times the average so far: less is no reason to look closer at what is judged by its past
@@ -227,7 +228,11 @@ class Flood:
             fields={"event.action": fields["event.action"]} if "event.action" in fields else {},
         )
         peak = max(run.peak, case.values.get("peak", 0))
-        case.values = {"peak": peak, "seconds": run.last - run.begin + 1, "operation": fields.get("event.action")}
+        case.values = {
+            "peak": peak,
+            "seconds": run.last - run.begin + 1,
+            "operation": _said(fields.get("event.action")),
+        }
         case.problem.add(run.count - run.told, run.begin * SECOND, (run.last + 1) * SECOND)
         run.told = run.count
         self._absolute[stream] = True
@@ -262,3 +267,10 @@ class Flood:
             case.problem.add(len(same) if known else max(len(same), CONNECTIONS), times[0], times[-1])
             for row in new[same[-50:]].tolist():
                 scene.show_frame(case.problem.exhibit, int(scene.view.conversations["first_frame"][row]))
+
+
+def _said(action: object) -> Text | None:
+    """A verb as a word for people; None where it is not known."""
+    words = {**WORDS, Verb.READ: ("读取", "read"), Verb.REPORT: ("上报", "report")}
+    zh, en = next((said for verb, said in words.items() if verb == action), ("", ""))
+    return Text(zh, en) if zh else None

@@ -75,7 +75,10 @@ class GooseStream:
                     source_ip=scene.view.host(int(one.server)), destination_ip=scene.view.host(int(one.client)),
                     station=key[0],
                 )  # fmt: skip
-                case.values = {"other": scene.view.host(first), "seen": fields.get("goose.control_block")}
+                case.values = {
+                    "other": scene.view.host(first), "seen": fields.get("goose.control_block"),
+                    "station": f"0x{key[0]:04X}",
+                }  # fmt: skip
                 case.problem.add(1, int(one.first_ns), int(one.first_ns))
                 scene.show_frame(case.problem.exhibit, int(one.first_frame), (fields,))
 

@@ -58,6 +58,7 @@ from detectors.sigma.ruleset import RuleSet, shipped
 from detectors.spoofed_answer import SpoofedAnswer
 from detectors.spree import Spree
 from detectors.station_scan import StationScan
+from detectors.stuxnet import Stuxnet
 from detectors.sweep import Sweep
 from detectors.tags.detector import Tags
 from detectors.tags.file import Tag
@@ -148,6 +149,7 @@ DETECTORS: tuple[Callable[[Options], Detector], ...] = (
     lambda _: Reporting(),
     lambda _: IoSweep(),
     lambda _: Spree(),
+    lambda _: Stuxnet(),
     lambda _: Clocks(),
     lambda _: Passwords(),
     lambda _: PublicAddress(),

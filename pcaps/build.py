@@ -9,7 +9,7 @@ from pathlib import Path
 
 from pcaps.dialogue import Lab
 from pcaps.files import pcap, pcapng
-from pcaps.scenarios import dnp3, modbus, s7comm, transport
+from pcaps.scenarios import dnp3, goose, iec104, modbus, network, s7comm, transport
 
 HERE = Path(__file__).resolve().parent
 
@@ -38,6 +38,25 @@ SCENARIOS: dict[str, Callable[[Lab], None]] = {
     "dnp3/rogue_master_operates.pcap": dnp3.rogue_master_operates,
     "dnp3/file_deleted.pcap": dnp3.file_deleted,
     "dnp3/over_udp.pcap": dnp3.over_udp,
+    "dnp3/write_flood.pcap": dnp3.write_flood,
+    "dnp3/requests_replayed.pcap": dnp3.requests_replayed,
+    "dnp3/standby_master.pcap": dnp3.standby_master,
+    "s7comm/controllers_exchange_data.pcap": s7comm.controllers_exchange_data,
+    "s7comm/worm_in_controller.pcap": s7comm.worm_in_controller,
+    "s7comm/stuxnet.pcap": s7comm.stuxnet,
+    "iec104/industroyer.pcap": iec104.industroyer,
+    "iec104/operator_switching.pcap": iec104.operator_switching,
+    "iec104/messages_put_in.pcap": iec104.messages_put_in,
+    "goose/state_changes.pcap": goose.state_changes,
+    "goose/forged_trip.pcap": goose.forged_trip,
+    "goose/replayed_trip.pcap": goose.replayed_trip,
+    "modbus/unit_sweep.pcap": network.unit_sweep,
+    "mixed/slow_sweep.pcap": network.slow_sweep,
+    "mixed/devices_not_there_yet.pcap": network.devices_not_there_yet,
+    "mixed/arp_man_in_the_middle.pcap": network.arp_man_in_the_middle,
+    "mixed/controller_replaced.pcap": network.controller_replaced,
+    "mixed/pcom_from_the_internet.pcap": network.pcom_from_the_internet,
+    "mixed/safety_controllers_searched.pcap": network.safety_controllers_searched,
     "mixed/segmentation.pcap": transport.segmentation,
     "mixed/segment_lost.pcap": transport.segment_lost,
     "mixed/one_direction.pcap": transport.one_direction,

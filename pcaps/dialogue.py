@@ -96,6 +96,10 @@ class Lab:
             self._frames.append(Frame(self.now_ns if ts_ns is None else ts_ns, data, mirror))
         return data
 
+    def raw(self, data: bytes) -> None:
+        """Put a frame on the wire that is no IP packet (ARP, GOOSE), filled up to the shortest that Ethernet allows."""
+        self._frames.append(Frame(self.now_ns, data + bytes(max(0, SHORTEST_FRAME - len(data)))))
+
     def repeat(self, data: bytes) -> None:
         """Put a frame on the wire once more, as it was: a retransmission."""
         self._frames.append(Frame(self.now_ns, data))

@@ -31,8 +31,13 @@ HEAT_PLC_3 = Host("10.20.2.23", "02:00:0a:14:02:17")
 PRESS_PLC = Host("10.20.3.31", "02:00:0a:14:03:1f", mirror=1)  # an S7-300
 MIXER_PLC = Host("10.20.3.32", "02:00:0a:14:03:20", mirror=1)  # an S7-400
 SUBSTATION_MASTER = Host("10.20.4.10", "02:00:0a:14:04:0a")
+STANDBY_MASTER = Host("10.20.4.11", "02:00:0a:14:04:0b")
 FEEDER_RTU = Host("10.20.4.41", "02:00:0a:14:04:29")
 TRANSFORMER_RTU = Host("10.20.4.42", "02:00:0a:14:04:2a")
 
 HMI_6 = Host("fd20:0:0:1::10", "02:00:0a:14:01:0a")
 PUMP_PLC_6 = Host("fd20:0:0:2::11", "02:00:0a:14:02:0b")
+
+PROTECTION = Host("", "02:00:0a:14:05:01")  # speaks GOOSE only
+ROUTER = Host("10.20.0.1", "02:00:0a:14:00:01")
+STRANGER = Host("192.0.43.10", "02:00:0a:14:00:01")  # on the Internet (an address of IANA's own), behind the router

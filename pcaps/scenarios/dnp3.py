@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 from pcaps.dialogue import Lab
 from pcaps.messages import dnp3
-from pcaps.plant import FEEDER_RTU, ROGUE, SUBSTATION_MASTER, TRANSFORMER_RTU, Host
+from pcaps.plant import FEEDER_RTU, ROGUE, STANDBY_MASTER, SUBSTATION_MASTER, TRANSFORMER_RTU, Host
 
 MASTER, FEEDER, TRANSFORMER, STRANGER = 1, 41, 42, 3  # link addresses
 RESTARTED = 0x8000  # first octet of the internal indications, bit 7
@@ -165,3 +165,50 @@ def over_udp(lab: Lab) -> None:
         lab.wait(1.0, jitter=0.02)
     command = dnp3.request(0, dnp3.DIRECT_OPERATE_NO_REPLY, dnp3.crob(5, TRIP))
     lab.udp(SUBSTATION_MASTER, TRANSFORMER_RTU, master.send(command), ports=there)
+
+
+def write_flood(lab: Lab) -> None:
+    """Somebody in the master's place sets the outstation's clock 25 times a second; the outstation obeys each time."""
+    talk = Talk(lab, SUBSTATION_MASTER, FEEDER_RTU)
+    for _ in range(30):
+        talk.event_poll()
+        lab.wait(1.0, jitter=0.02)
+    rogue = Talk(lab, ROGUE, FEEDER_RTU, master=STRANGER)
+    clock = dnp3.time_and_date(datetime(2026, 3, 2, tzinfo=UTC))
+    for _ in range(330):
+        rogue.ask(dnp3.WRITE, clock, b"")
+        lab.wait(0.033)
+    rogue.link.reset("client")
+    talk.link.close()
+
+
+def requests_replayed(lab: Lab) -> None:
+    """In the master's connection the last freeze comes again and again, answered each time, and a report as well."""
+    talk = Talk(lab, SUBSTATION_MASTER, FEEDER_RTU)
+    for _ in range(10):
+        talk.event_poll()
+        lab.wait(1.0, jitter=0.02)
+    for _ in range(4):
+        talk.ask(7, dnp3.all_objects((20, 0)), b"")
+        talk.sequence = (talk.sequence - 1) % 16
+        lab.wait(0.1)
+    for _ in range(4):
+        talk.report(3, state=True)
+        talk.unsolicited_sequence = (talk.unsolicited_sequence - 1) % 16
+        lab.wait(0.1)
+    talk.link.close()
+
+
+def standby_master(lab: Lab) -> None:
+    """Ordinary: two masters of a redundant pair, both there from the beginning; an answer got lost once behind us."""
+    active = Talk(lab, SUBSTATION_MASTER, FEEDER_RTU)
+    standby = Talk(lab, STANDBY_MASTER, FEEDER_RTU, master=2)
+    for second in range(150):
+        active.event_poll()
+        if second % 5 == 0:
+            standby.event_poll()
+        if second == 70:
+            active.sequence = (active.sequence - 1) % 16
+        lab.wait(1.0, jitter=0.02)
+    active.link.close()
+    standby.link.close()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from scapy.layers.inet import TCP
+
 from pcaps.dialogue import Lab, TcpDialogue
 from pcaps.messages import s7comm as s7
 from pcaps.plant import ENGINEERING, HMI, MIXER_PLC, PRESS_PLC, ROGUE, Host
@@ -171,3 +173,62 @@ def password_guessing(lab: Lab) -> None:
         rogue.userdata(5, 1, s7.encode_password(word), None, error=error)
         lab.wait(0.8, jitter=0.3)
     rogue.link.close()
+
+
+PROGRAM = bytes.fromhex("70700101010801") + bytes(93)  # what stands in for a block
+CALL_BLOCKS = b"_0800001P"  # OB1, into the passive file system
+
+
+def _exchange_data(lab: Lab, own: Talk, other: Talk, seconds: int) -> None:
+    """The operators' station polls one controller, and that one reads and writes data of its neighbour."""
+    for second in range(seconds):
+        poll_press(own)
+        other.read((s7.DB, 20, 0, 8))
+        if second % 5 == 0:
+            other.write(s7.DB, 21, 0, b"\x00\x01")
+        lab.wait(1.0, jitter=0.02)
+
+
+def controllers_exchange_data(lab: Lab) -> None:
+    """Ordinary: a controller that is polled reads and writes data of another one, as function blocks PUT and GET do."""
+    own, other = Talk(lab, HMI, PRESS_PLC), Talk(lab, PRESS_PLC, MIXER_PLC)
+    _exchange_data(lab, own, other, 60)
+    other.link.close()
+    own.link.close()
+
+
+def worm_in_controller(lab: Lab) -> None:
+    """A polled controller calls its neighbours; the one that answers is stopped, gets a new OB1 and is started."""
+    own, other = Talk(lab, HMI, PRESS_PLC), Talk(lab, PRESS_PLC, MIXER_PLC)
+    _exchange_data(lab, own, other, 30)
+    for address in range(40, 52):
+        neighbour = Host(f"10.20.3.{address}", f"02:00:0a:14:03:{address:02x}", mirror=1)
+        port = lab.random.randrange(49152, 65536)
+        lab.emit(PRESS_PLC, neighbour, TCP(sport=port, dport=s7.PORT, flags="S", seq=1))
+        lab.wait(1)
+    attack = Talk(lab, PRESS_PLC, MIXER_PLC, PROGRAMMER)
+    attack.job(s7.PLC_STOP, b"\x29")
+    attack.download(CALL_BLOCKS, [PROGRAM])
+    attack.job(s7.pi_blocks(b"_INSE", b"0800001P"), b"\x28")
+    attack.job(s7.WARM_START, b"\x28")
+    attack.link.close()
+    poll_press(own)
+    own.link.close()
+
+
+def stuxnet(lab: Lab) -> None:
+    """System data blocks are looked through, OB1 and OB35 replaced, and DB890 is read every five minutes after."""
+    engineer = Talk(lab, ENGINEERING, MIXER_PLC, PROGRAMMER)
+    engineer.userdata(3, 2, b"0B", bytes.fromhex("000012 0b0007 2200 0064 2200".replace(" ", "")))
+    for number in (0, 7, 100):
+        engineer.userdata(3, 3, b"0B%05dA" % number, bytes(78))
+        lab.wait(0.2)
+    for number in (1, 35):
+        block = b"08%05dP" % number
+        engineer.download(b"_" + block, [PROGRAM])
+        engineer.job(s7.pi_blocks(b"_INSE", block), b"\x28")
+        lab.wait(2)
+    for _ in range(4):
+        engineer.read((s7.DB, 890, 0, 10))
+        lab.wait(300, jitter=0.02)
+    engineer.link.close()
