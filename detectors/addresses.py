@@ -26,6 +26,8 @@ from sensor.slow.message import Notice
 
 ENOUGH_ASKED = 32  # addresses that nobody has: a server that lost some of its peers asks for fewer
 ATTEMPTS = 5  # more requests for one address are a host that misses its peer
+REPEATED_NS = 30 * 10**9  # such a host asks again sooner
+MANY_ASKED = 128  # addresses: nobody misses so many, and there is no need to wait
 WINDOW_NS = 24 * 3600 * 10**9
 STORM, STORM_NS = 1000, 10 * 10**9  # messages of one card in this time: a restarting plant stays far below
 MAX_ADDRESSES = 1 << 14  # addresses whose cards are remembered; more are not judged
@@ -51,8 +53,9 @@ class _Asker:
     """One card: the addresses it asked for, and how often."""
 
     def __init__(self) -> None:
-        self.asked: dict[str, tuple[int, int]] = {}  # address -> first time, count
+        self.asked: dict[str, tuple[int, int, int]] = {}  # address -> first time, last time, count
         self.told = 0
+        self.latest: Notice | None = None  # of its questions
         self.begin_ns = self.count = 0  # of all its messages, since begin_ns
 
 
@@ -81,6 +84,8 @@ class Addresses:
 
     def flush(self, scene: Scene) -> Iterator[Finding]:
         """See Detector."""
+        for asker in self._askers.values():
+            self._weigh(asker, scene, final=True)
         return self._cases.say(scene, final=True)
 
     def _hear(self, notice: Notice, scene: Scene) -> None:
@@ -135,16 +140,27 @@ class Addresses:
         scene.show_notice(case.problem.exhibit, notice)
 
     def _ask(self, asker: _Asker, target: str, notice: Notice, scene: Scene) -> None:
-        first_ns, count = asker.asked.get(target, (notice.first_ns, 0))
+        first_ns, _, count = asker.asked.get(target, (notice.first_ns, 0, 0))
         if count or len(asker.asked) < MAX_ASKED:
-            asker.asked[target] = (first_ns, count + notice.count)
-        if len(asker.asked) < ENOUGH_ASKED or len(asker.asked) == asker.told or count:
+            asker.asked[target] = (first_ns, notice.last_ns, count + notice.count)
+        asker.latest = notice
+        if not (count and asker.told):
+            self._weigh(asker, scene, final=False)
+
+    def _weigh(self, asker: _Asker, scene: Scene, *, final: bool) -> None:
+        """A finding where a card asked for enough addresses that nobody has."""
+        notice = asker.latest
+        if notice is None or len(asker.asked) < max(ENOUGH_ASKED, asker.told + 1):
             return
         vlan, segment = notice.message.vlan, notice.message.segment
+        at_once = final or len(asker.asked) >= MANY_ASKED
         absent = [
             address
-            for address, (at, times) in asker.asked.items()
-            if times <= ATTEMPTS and at >= notice.last_ns - WINDOW_NS and (vlan, segment, address) not in self._claims
+            for address, (at, last_ns, times) in asker.asked.items()
+            if times <= ATTEMPTS
+            and at >= notice.last_ns - WINDOW_NS
+            and (at_once or last_ns <= notice.last_ns - REPEATED_NS)
+            and (vlan, segment, address) not in self._claims
         ]
         if len(absent) < max(ENOUGH_ASKED, asker.told + 1):
             return

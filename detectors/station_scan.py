@@ -22,7 +22,8 @@ from sensor.events import EventBatch
 
 ENOUGH = 8  # stations: a gateway with more of them off is rare, and asked for ever
 ATTEMPTS = 3  # more requests to one station are polling
-SETTLED_NS = 5 * 10**9  # an answer comes sooner
+SETTLED_NS = 120 * 10**9  # an answer comes sooner, and so does a master's next request
+MANY = 64  # stations: nobody polls so many that are absent, and there is no need to wait either
 WINDOW_NS = 24 * 3600 * 10**9
 MAX_PAIRS = 1024  # pairs of hosts followed; more at one time are left out
 MAX_STATIONS = 4096  # remembered of each
@@ -40,7 +41,7 @@ class StationScan:
         self._fresh = Fresh()
         self._cases = Cases()
         self._stations: dict[tuple[int, int, int], set[int]] = {}
-        self._pending: dict[tuple[int, int, int], int] = {}  # pair -> when its latest new station was asked
+        self._pending: dict[tuple[int, int, int], int] = {}  # pair -> when it was looked at, or asked for a new station
         self._told: dict[tuple[int, int, int], int] = {}
 
     def observe(self, batch: EventBatch, scene: Scene) -> Iterable[Finding]:
@@ -76,15 +77,15 @@ class StationScan:
             if before < MAX_STATIONS:
                 stations.update(np.unique(b["station"][same])[: MAX_STATIONS - before].tolist())
             if len(stations) >= ENOUGH and len(stations) > before:
-                self._pending[key] = int(b["first_ns"][same].max())
+                self._pending.setdefault(key, int(b["first_ns"][same].max()))
 
     def _judge(self, scene: Scene, *, final: bool) -> None:
         due = [key for key, at in self._pending.items() if final or scene.now_ns - at >= SETTLED_NS]
         for key in due:
             del self._pending[key]
-            self._tell(scene, key)
+            self._tell(scene, key, final=final)
 
-    def _tell(self, scene: Scene, key: tuple[int, int, int]) -> None:
+    def _tell(self, scene: Scene, key: tuple[int, int, int], *, final: bool) -> None:
         """A finding where enough of the stations of a pair were tried and are not there."""
         client, server, protocol = key
         table = scene.view.behaviours.table
@@ -98,10 +99,17 @@ class StationScan:
         there = np.isin(b["outcome"], (Outcome.ANSWERED, Outcome.REFUSED)) & ~told_off
         answering = np.unique(b["station"][there])
         stations, place = np.unique(b["station"][recent], return_inverse=True)
-        attempts = np.bincount(place, b["count"][recent], len(stations))
+        attempts = np.bincount(place.reshape(-1), b["count"][recent], len(stations))
         absent = stations[(attempts <= ATTEMPTS) & ~np.isin(stations, answering)]
         if protocol in LEAST_BROADCAST:
             absent = absent[(absent & 0xFFFF) < LEAST_BROADCAST[Protocol(protocol)]]
+        if not final and len(absent) < MANY:
+            asked_ns = np.full(len(stations), np.iinfo(np.int64).min)
+            np.maximum.at(asked_ns, place.reshape(-1), b["last_ns"][recent])
+            settled = stations[asked_ns <= scene.now_ns - SETTLED_NS]
+            if len(settled) < len(stations):
+                self._pending[key] = scene.now_ns
+            absent = absent[np.isin(absent, settled)]
         if len(absent) < ENOUGH or len(absent) <= len(answering):
             return
         rows = mine[recent & np.isin(b["station"], absent)]
@@ -113,7 +121,8 @@ class StationScan:
             **ends(scene.view.behaviours.describe(int(rows[0]))),
         )
         case.values = {"distinct": len(absent), "examples": examples(_shown(protocol, absent))}
-        told, self._told[key] = self._told.get(key, 0), len(absent)
+        told = self._told.get(key, 0)
+        self._told[key] = max(told, len(absent))
         case.problem.add(len(absent) - told, int(table["first_ns"][rows].min()), int(table["last_ns"][rows].max()))
         for row in rows[:100].tolist():
             frame = int(table["first_frame"][row])

@@ -2,9 +2,10 @@
 
 Catches conversations that stay without an answer, counted by distinct hosts of one industrial port (`scan.hosts`) and
 by distinct ports of one host (`scan.ports`) over a day: one probe an hour counts as much as a thousand a second. Who
-asks a few hosts again and again is a master that waits for devices that are off, and is passed over. Blind to a sweep
-whose every probe is answered, and to probes that no frame carries because nobody answered ARP. Works on the
-conversation table, each row once, ten seconds after it began. Technique: T0846.
+asks a few hosts again and again is a master that waits for devices that are off, and is passed over: so each probe is
+given two minutes to be repeated, unless very many were made. Blind to a sweep whose every probe is answered, and to
+probes that no frame carries because nobody answered ARP. Works on the conversation table, each row once, ten seconds
+after it began. Technique: T0846.
 """
 
 from __future__ import annotations
@@ -28,6 +29,8 @@ ENOUGH_HOSTS = 8  # on one port: a master that was set up before its devices sel
 ENOUGH_PORTS = 15  # of one host
 ATTEMPTS = 3  # more conversations with one host are no probes
 SETTLED_NS = 10 * 10**9  # an answer comes sooner
+REPEATED_NS = 120 * 10**9  # a master that waits for its device calls again sooner
+MANY = 64  # hosts: no master waits for so many, and there is no need to wait either
 WINDOW_NS = 24 * 3600 * 10**9
 EPHEMERAL = 32768  # ports from here on are given to whoever calls (Linux; others begin higher)
 MAX_PENDING = (
@@ -41,29 +44,31 @@ PORTS[[*WATCHED_PORTS, *OTHER_PORTS]] = True
 
 
 class _Tried:
-    """What one asker tried without an answer: thing -> (first seen, attempts), and whom it does speak with."""
+    """What one asker tried without an answer: thing -> (first, last time, how often); and with whom it does speak."""
 
     def __init__(self) -> None:
-        self.silent: dict[int, tuple[int, int]] = {}
+        self.silent: dict[int, tuple[int, int, int]] = {}
         self.answering: set[int] = set()
         self.told = 0
         self.last_ns = 0
+        self.row = -1  # of a conversation
 
-    def note(self, thing: int, first_ns: int, attempts: int) -> None:
+    def note(self, thing: int, first_ns: int, last_ns: int, attempts: int) -> None:
+        """Count attempts at one thing."""
         known = self.silent.get(thing)
         if known is not None:
-            self.silent[thing] = (known[0], known[1] + attempts)
+            self.silent[thing] = (known[0], max(known[1], last_ns), known[2] + attempts)
         elif len(self.silent) < MAX_DISTINCT:
-            self.silent[thing] = (first_ns, attempts)
-        self.last_ns = max(self.last_ns, first_ns)
+            self.silent[thing] = (first_ns, last_ns, attempts)
+        self.last_ns = max(self.last_ns, last_ns)
 
-    def probed(self) -> list[int]:
-        """Things within the window that were tried a few times only and never answered."""
+    def probed(self, before_ns: int) -> list[int]:
+        """Things within the window that were tried a few times only, not after `before_ns`, and never answered."""
         begin = self.last_ns - WINDOW_NS
         return [
             thing
-            for thing, (first_ns, attempts) in self.silent.items()
-            if first_ns >= begin and attempts <= ATTEMPTS and thing not in self.answering
+            for thing, (first_ns, last_ns, attempts) in self.silent.items()
+            if first_ns >= begin and last_ns <= before_ns and attempts <= ATTEMPTS and thing not in self.answering
         ]
 
 
@@ -79,15 +84,22 @@ class Sweep:
         self._cases = Cases()
         self._hosts: dict[tuple[int, int], _Tried] = {}
         self._ports: dict[tuple[int, int], _Tried] = {}
+        self._waiting: dict[tuple[int, int], None] = {}  # of `_hosts`, whose last probe may still be repeated
 
     def observe(self, batch: EventBatch, scene: Scene) -> Iterable[Finding]:
         """See Detector."""
         self._look(scene, final=False)
+        if self._waiting:
+            for key in [key for key in self._waiting if scene.now_ns - self._hosts[key].last_ns >= REPEATED_NS]:
+                del self._waiting[key]
+                self._weigh(scene, key, final=False)
         return self._cases.say(scene, final=False)
 
     def flush(self, scene: Scene) -> Iterator[Finding]:
         """See Detector."""
         self._look(scene, final=True)
+        for key in self._hosts:
+            self._weigh(scene, key, final=True)
         return self._cases.say(scene, final=True)
 
     def _look(self, scene: Scene, *, final: bool) -> None:
@@ -128,6 +140,7 @@ class Sweep:
         known = _followed(self._hosts, who.asker, who.port)
         rows, talks = rows[known], talks[known]
         who = called(talks)
+        changed: dict[tuple[int, int], None] = {}
         for same in alike([who.asker, who.port, who.asked]):
             at = same[0]
             key, asked = (int(who.asker[at]), int(who.port[at])), int(who.asked[at])
@@ -136,12 +149,25 @@ class Sweep:
                 if len(tried.answering) < MAX_DISTINCT:
                     tried.answering.add(asked)
                 continue
-            tried.note(asked, int(talks["first_ns"][same].min()), len(same))
-            if len(tried.silent) < ENOUGH_HOSTS:
-                continue
-            probed = tried.probed()
-            if len(probed) >= ENOUGH_HOSTS and len(probed) > len(tried.answering):
-                self._tell(scene, "scan.hosts", key, tried, probed, int(rows[at]))
+            tried.note(asked, int(talks["first_ns"][same].min()), int(talks["first_ns"][same].max()), len(same))
+            tried.row = int(rows[at])
+            if len(tried.silent) >= ENOUGH_HOSTS:
+                self._waiting[key] = None
+                changed[key] = None
+        for key in changed:
+            self._weigh(scene, key, final=False)
+
+    def _weigh(self, scene: Scene, key: tuple[int, int], *, final: bool) -> None:
+        """A finding where an asker probed enough hosts of one port."""
+        tried = self._hosts[key]
+        if len(tried.silent) < ENOUGH_HOSTS:
+            return
+        probed = tried.probed(tried.last_ns if final else scene.now_ns - REPEATED_NS)
+        if not final and (len(probed) < ENOUGH_HOSTS or tried.told):
+            everything = tried.probed(tried.last_ns)
+            probed = everything if len(everything) >= MANY or tried.told else probed
+        if len(probed) >= ENOUGH_HOSTS and len(probed) > len(tried.answering):
+            self._tell(scene, "scan.hosts", key, tried, probed, tried.row)
 
     def _scan(self, scene: Scene, rows: Rows) -> None:
         """Ports of one host."""
@@ -155,8 +181,9 @@ class Sweep:
             key = (int(who.asker[at]), int(who.asked[at]))
             tried = self._ports.setdefault(key, _Tried())
             for one in same[:MAX_DISTINCT].tolist():
-                tried.note(int(who.port[one]), int(talks["first_ns"][one]), 1)
-            probed = tried.probed()
+                first_ns = int(talks["first_ns"][one])
+                tried.note(int(who.port[one]), first_ns, first_ns, 1)
+            probed = tried.probed(tried.last_ns)
             if len(probed) >= ENOUGH_PORTS:
                 self._tell(scene, "scan.ports", key, tried, probed, int(rows[at]))
 
