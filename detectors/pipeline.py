@@ -52,6 +52,7 @@ from detectors.quiet import Quiet
 from detectors.repeats import Repeats
 from detectors.reporting import Reporting
 from detectors.rhythm import Rhythm
+from detectors.role_change import RoleChange
 from detectors.severity import Override, Weigher
 from detectors.sigma.matcher import Matcher
 from detectors.sigma.ruleset import RuleSet, shipped
@@ -135,6 +136,7 @@ DETECTORS: tuple[Callable[[Options], Detector], ...] = (
     lambda options: Enforcer(options.baseline) if options.baseline else NewWriter(options.learn_s, options.learn_share),
     lambda options: Rhythm(options.baseline, watched=options.health is not None),
     lambda options: Tags(options.tags),
+    lambda options: RoleChange(options.learn_s, options.learn_share),
     lambda _: Unanswered(),
     lambda _: OtherProtocol(),
     lambda _: Sweep(),

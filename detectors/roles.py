@@ -21,7 +21,7 @@ COMMANDING = frozenset({
 })  # fmt: skip
 
 # In an S7 download the PLC asks for the blocks (0x1B, 0x1C): it is the one that is commanded.
-_FETCHED_BY_DEVICE = {(int(Protocol.S7COMM), 0x1B), (int(Protocol.S7COMM), 0x1C)}
+FETCHED_BY_DEVICE = {(int(Protocol.S7COMM), 0x1B), (int(Protocol.S7COMM), 0x1C)}
 
 WORDS = {
     Verb.WRITE: ("写入", "write"),
@@ -72,7 +72,7 @@ class Roles:
         for same in alike([b["protocol"], b["function"], b["subfunction"], group]):
             verb = self.verb(view, int(asked[same[0]]))
             code = int(b["protocol"][same[0]]), int(b["function"][same[0]])
-            if verb is not None and verb in COMMANDING and code not in _FETCHED_BY_DEVICE:
+            if verb is not None and verb in COMMANDING and code not in FETCHED_BY_DEVICE:
                 found.append((asked[same], verb))
         return found
 
