@@ -75,6 +75,8 @@ from sensor.events import EventBatch, no_events
 
 log = logging.getLogger(__name__)
 
+# Counters of the decoder that say that the capture does not hold all that was on the wire.
+LOSSES = ("gaps", "cut_frames")
 # Counters of the decoder that say that something could not be told apart any more.
 CAPS = ("conversations_refused", "behaviours_refused", "waiting_retired", "holds_refused", "assemblies_refused")
 TOLERATED = {"waiting_retired": 100}  # a capture with gaps leaves so many requests without their answers
@@ -185,7 +187,7 @@ class Pipeline:
             self.detectors.append(self.options.learning.detector())
         self._new_rules: RuleSet | None = None
         self.events = 0
-        self._weigher = Weigher(self.options.ledger, self.options.overrides)
+        self._weigher = Weigher(self.options.ledger, self.options.overrides, self.options.baseline)
         self._flood = Problem(knowledge.detector_rules()["sensor.flood"], self.scene.exhibit(), protocol="")
 
     def run(self, frame_batches: Iterable[FrameBatch]) -> Iterator[Finding]:
@@ -276,7 +278,9 @@ class Pipeline:
 
     def _placed(self, finding: Finding) -> Finding:
         """The finding as it leaves: weighed, quiet where people declared it beforehand, with the capture's name."""
-        finding = self.quiet.place(self._weigher.weigh(finding))
+        counters = self.decoder.view.counters()
+        lossy = any(counters[name] for name in LOSSES)
+        finding = self.quiet.place(self._weigher.weigh(finding, lossy=lossy))
         return dataclasses.replace(finding, capture=self.options.capture) if self.options.capture else finding
 
     def _failed(self, detector: Detector | Matcher, error: Exception) -> Finding:

@@ -2,7 +2,9 @@
 
     risk = danger x importance x novelty x confidence
 
-Danger is the level of the rule in points, importance comes from the ledger, novelty and confidence from the detector.
+Danger is the level of the rule in points, importance comes from the ledger. Novelty and confidence are the detector's,
+where it says so; else something is new where a baseline is given that has no approved line of these two hosts, and what
+rests on something that was not seen is only likely where frames are missing in the capture.
 Unless somebody says otherwise the last three are 1, and the level is the rule's. People may set a level by an override,
 which keeps the equation and names its reason. Products do not saturate as sums do, and no factor is 0: nothing becomes
 harmless because it concerns a lesser device.
@@ -18,6 +20,7 @@ from ipaddress import ip_address
 from pathlib import Path
 
 from detectors.assets.ledger import IMPORTANCES, Entry, Importance, Ledger
+from detectors.baseline.book import Baseline, State
 from detectors.content import Block, load
 from detectors.finding import MAC, Confidence, Finding, Novelty, Risk, Severity, Text
 from detectors.wording import safe
@@ -48,6 +51,8 @@ CONFIDENCES = {
     Confidence.SURE: Text("确定", "sure"),
 }
 MAX_OVERRIDES = 1000
+# Rules that rest on what was not seen: a gap in the capture looks the same.
+ABSENCE = ("command.unanswered", "rhythm.device-silent", "rhythm.talker-silent", "iec104.sequence")
 
 
 def score(danger: Severity, importance: Importance, novelty: Novelty, confidence: Confidence) -> float:
@@ -78,13 +83,23 @@ class Override:
 
 
 class Weigher:
-    """Gives findings their risk. The first override that holds decides."""
+    """Gives findings their risk. The first override that holds decides. baseline: what is normal; None: not known."""
 
-    def __init__(self, ledger: Ledger | None = None, overrides: Sequence[Override] = ()) -> None:
+    def __init__(
+        self, ledger: Ledger | None = None, overrides: Sequence[Override] = (), baseline: Baseline | None = None
+    ) -> None:
         self._ledger, self._overrides = ledger, tuple(overrides)
+        self._pairs: set[frozenset[str]] | None = None
+        if baseline is not None:
+            lines = [line for line in baseline.exchanges.values() if line.state is State.APPROVED]
+            self._pairs = {frozenset((line.client, line.server)) for line in lines}
 
-    def weigh(self, finding: Finding) -> Finding:
-        """The finding with its risk, and the severity that follows from it."""
+    def weigh(self, finding: Finding, *, lossy: bool = False) -> Finding:
+        """The finding with its risk and the severity that follows. lossy: frames are missing in the capture."""
+        if finding.novelty is Novelty.USUAL and self._never_met(finding):
+            finding = dataclasses.replace(finding, novelty=Novelty.FIRST)
+        if lossy and finding.confidence is Confidence.SURE and finding.rule_id in ABSENCE:
+            finding = dataclasses.replace(finding, confidence=Confidence.LIKELY)
         entry = self._entry(finding)
         importance = entry.importance if entry else Importance.NORMAL
         points = score(finding.severity, importance, finding.novelty, finding.confidence)
@@ -104,6 +119,13 @@ class Weigher:
         )
         severity = override.severity if override is not None else reached
         return dataclasses.replace(finding, severity=severity, risk=risk)
+
+    def _never_met(self, finding: Finding) -> bool:
+        """Whether there is a baseline in which these two hosts have nothing to do with each other."""
+        if finding.rule_id.startswith("baseline."):  # these claim nothing but novelty: it is in their level
+            return False
+        ends = frozenset((finding.source_ip, finding.destination_ip)) - {""}
+        return self._pairs is not None and len(ends) == 2 and ends not in self._pairs
 
     def _entry(self, finding: Finding) -> Entry | None:
         """The ledger's entry of the more important end; of equals the device that was acted upon."""

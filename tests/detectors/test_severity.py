@@ -14,12 +14,14 @@ from hypothesis import strategies as st
 from support.findings import Plant, the
 
 from detectors.assets.ledger import Entry, Importance, Ledger
+from detectors.baseline.book import Baseline, ExchangeLine, State
 from detectors.content import ContentError
 from detectors.finding import Confidence, Evidence, Finding, FindingId, Novelty, Severity, Text, to_dict
 from detectors.pipeline import Options
 from detectors.report import Report
 from detectors.severity import Override, Weigher, level, load_overrides, score
 from pcaps.messages import modbus
+from sensor.decode.pdu import Protocol
 
 HMI, PLC = "10.1.0.5", "10.1.0.20"
 RULE = "operation.modbus.write-registers"
@@ -139,6 +141,48 @@ def test_the_pipeline_weighs_every_finding_in_one_place() -> None:
     decided = the(plant.findings(options=Options(overrides=(Override(RULE, "", Severity.HIGH, "must not", ""),))), RULE)
     assert (usual.severity, decided.severity) == (Severity.INFORMATIONAL, Severity.HIGH)
     assert heavy.fingerprint == usual.fingerprint
+
+
+def test_what_a_baseline_never_saw_between_two_hosts_is_new() -> None:
+    known = Baseline()
+    known.put(ExchangeLine(client=HMI, server=PLC, protocol=Protocol.MODBUS, state=State.APPROVED))
+    known.put(ExchangeLine(client="10.1.0.7", server=PLC, protocol=Protocol.MODBUS, state=State.LEARNED))
+    weigher = Weigher(baseline=known)
+    scores = {}
+    for source in (HMI, "10.1.0.7", "10.1.0.8", ""):
+        risk = weigher.weigh(finding(Severity.HIGH, source_ip=source)).risk
+        assert risk is not None
+        scores[source] = risk.score
+    assert scores == {HMI: 60, "10.1.0.7": 72, "10.1.0.8": 72, "": 60}
+    answers = weigher.weigh(finding(Severity.HIGH, source_ip=PLC, destination_ip=HMI)).risk
+    assert answers is not None
+    assert answers.novelty == 1
+    claim = weigher.weigh(finding(Severity.HIGH, source_ip="10.1.0.8", rule_id="baseline.new-host"))
+    assert claim.severity == Severity.HIGH  # novelty is what it claims, and does not count twice
+    known_before = weigher.weigh(finding(source_ip="10.1.0.8", novelty=Novelty.KNOWN)).risk
+    assert known_before is not None
+    assert known_before.novelty == 0.7
+
+
+def test_what_was_not_seen_is_only_likely_where_frames_are_missing() -> None:
+    def found(*, gap: bool) -> Finding:
+        plant = Plant()
+        for number in range(20):
+            read = modbus.adu(number, 1, modbus.read(3, 0, 1))
+            plant.exchange(HMI, PLC, read, modbus.adu(number, 1, modbus.registers(3, [7])))
+        plant.talk(HMI, PLC).server_seq += 500 * gap  # a segment that the capture lacks
+        for number in range(20, 30):
+            plant.asks(HMI, PLC, modbus.adu(number, 1, modbus.write_register(10, number)))
+            plant.wait(3)
+        read = modbus.adu(30, 1, modbus.read(3, 0, 1))
+        plant.exchange(HMI, PLC, read, modbus.adu(30, 1, modbus.registers(3, [7])))
+        return the(plant.findings(), "command.unanswered")
+
+    whole, holed = found(gap=False), found(gap=True)
+    assert whole.risk is not None
+    assert holed.risk is not None
+    assert (whole.risk.confidence, holed.risk.confidence) == (1, 0.8)
+    assert holed.severity == whole.severity
 
 
 def test_people_read_the_equation_where_something_other_than_the_rule_decided() -> None:
