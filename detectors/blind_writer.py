@@ -48,16 +48,19 @@ def blind(view: View, roles: Roles, client: int, server: int, writes: Sequence[W
     client, server: rows of the host table. writes: its first ones, in order.
     """
     table = view.behaviours.table
-    known = (table["kind"] == Kind.REQUEST) | (table["asked"] < 0)
-    rows = np.flatnonzero((table["client"] == client) & (table["server"] == server) & known)
-    if len(rows) > MAX_ROWS or steady([time for time, _, _ in writes]):
+    if steady([time for time, _, _ in writes]):
+        return None
+    rows = np.flatnonzero(table["server"] == server)
+    rows = rows[table["client"][rows] == client]
+    rows = rows[(table["kind"][rows] == Kind.REQUEST) | (table["asked"][rows] < 0)]
+    if len(rows) > MAX_ROWS:
         return None
     verbs = {row: roles.verb(view, row) for row in rows.tolist()}
     written = [row for row, verb in verbs.items() if verb in CHANGING]
     looked = [row for row, verb in verbs.items() if verb not in COMMANDING and verb not in (Verb.SESSION, None)]
     places = set(table["object"][written].tolist()) - {-1}
     elsewhere = any(int(table["object"][row]) not in places for row in looked)
-    both = any((int(b.protocol), int(b.function)) == READ_WRITE for b in table[written])
+    both = any((int(b.protocol), int(b.function)) == READ_WRITE for b in table.take(written))
     if not written or elsewhere or both or (looked and len(writes) > FEW):
         return None
     if twice(writes):

@@ -57,7 +57,7 @@ class Clocks:
         new = self._fresh.rows(table)
         if not len(new):
             return
-        b = table[new]
+        b = table.take(new)
         function = b["function"]
         sets = (b["protocol"] == Protocol.DNP3) & (function == DNP3_WRITE) & (b["object"] >> 8 == TIME_GROUP)
         iec = (b["protocol"] == Protocol.IEC104) & (function == IEC104_CLOCK)

@@ -7,7 +7,7 @@ what it costs. State is bounded; a cap that is reached is never silent.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 from typing import Protocol as Interface
 
@@ -17,6 +17,7 @@ import numpy.typing as npt
 from detectors.darkness import Darkness
 from detectors.evidence import Budget, Exhibit
 from detectors.finding import Finding
+from detectors.grouping import alike as alike  # detectors take it from here
 from detectors.secrets import Secrets
 from detectors.sigma.matcher import Matcher
 from detectors.sigma.rule import SigmaRule
@@ -185,19 +186,6 @@ class Labels:
     def __getitem__(self, rows: npt.NDArray[np.integer[Any]]) -> npt.NDArray[np.int32]:
         found: npt.NDArray[np.int32] = self.values[rows]
         return found
-
-
-def alike(
-    columns: Sequence[npt.NDArray[Any]],
-) -> Iterator[npt.NDArray[np.int64]]:
-    """Positions of the rows that have the same values in all columns, one array for each combination, in order."""
-    if not len(columns[0]):
-        return
-    order = np.lexsort(columns[::-1])  # stable, so rows stay in order
-    changes = np.zeros(len(order) - 1, np.bool_)
-    for column in columns:
-        changes |= column[order[1:]] != column[order[:-1]]
-    yield from np.split(order, np.flatnonzero(changes) + 1)
 
 
 def ends(fields: Mapping[str, Any]) -> dict[str, Any]:

@@ -103,10 +103,10 @@ class Flood:
         self._stream_of.grow(len(table))
         outcome = table["outcome"][new]
         new = new[(outcome == Outcome.ASKED) | (outcome == Outcome.UNSOLICITED)]
-        b = table[new]
+        b = table.take(new)
         confirms = (b["protocol"] == Protocol.DNP3) & (b["kind"] == Kind.REQUEST) & (b["function"] == CONFIRM)
         new = new[(b["protocol"] != Protocol.GOOSE) & ~confirms]
-        b = table[new]
+        b = table.take(new)
         if not len(new):
             return
         group = np.where(b["protocol"] == Protocol.DNP3, b["object"] >> 8, -1)
@@ -244,7 +244,7 @@ class Flood:
         new = self._talks.rows(scene.view, scene.now_ns)
         if not len(new):
             return
-        talks = scene.view.conversations[new]
+        talks = scene.view.conversations.take(new)
         new, talks = new[talks["transport"] == TCP], talks[talks["transport"] == TCP]
         who = called(talks)
         for same in alike([who.asked, who.port]) if len(new) else ():

@@ -56,7 +56,7 @@ class GooseStream:
         new = self._fresh.rows(table)
         if not len(new):
             return
-        b = table[new]
+        b = table.take(new)
         sound = (b["protocol"] == GOOSE) & (b["function"] == 1) & ((b["subfunction"] & BROKEN) == 0)
         for row in new[sound][:MAX_STREAMS].tolist():
             one = table[row]

@@ -61,12 +61,12 @@ class IoSweep:
         new = self._fresh.rows(table)
         if not len(new):
             return
-        b = table[new]
+        b = table.take(new)
         iec = (b["protocol"] == Protocol.IEC104) & np.isin(b["function"], IEC104_COMMANDS)
         dnp3 = (b["protocol"] == Protocol.DNP3) & np.isin(b["function"], DNP3_CONTROLS)
         dnp3 &= b["object"] >> 8 == CONTROL_BLOCK
         new = new[(iec | dnp3) & (b["outcome"] == Outcome.ASKED)]
-        b = table[new]
+        b = table.take(new)
         for same in alike([b["client"], b["server"], b["protocol"], b["station"]]) if len(new) else ():
             one = b[same[0]]
             key = (int(one.client), int(one.server), int(one.protocol), int(one.station))

@@ -72,9 +72,9 @@ class Masters:
         if not len(new):
             return
         self._pair_of.grow(len(table))
-        b = table[new]
+        b = table.take(new)
         new = new[np.isin(b["protocol"], PROTOCOLS) & np.isin(b["outcome"], SPOKEN)]
-        b = table[new]
+        b = table.take(new)
         for same in alike([b["server"], b["client"], b["protocol"], b["station"]]) if len(new) else ():
             row = int(new[same[0]])
             one = table[row]

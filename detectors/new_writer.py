@@ -111,7 +111,7 @@ class NewWriter:
             view, orphans, Outcome.ANSWERED, Kind.RESPONSE
         )  # whose requests were not captured
         for rows, verb in (*self._roles.commands(view, new), *answers):
-            b = table[rows]
+            b = table.take(rows)
             # A DNP3 master is known by its link address too: another one from the same host is another master.
             asker = np.where(b["protocol"] == Protocol.DNP3, b["station"] >> 16, -1)
             for same in alike([b["client"], b["server"], b["protocol"], asker]):
@@ -213,5 +213,5 @@ def _requests(scene: Scene, before_ns: int) -> npt.NDArray[np.void]:
     """Request behaviours that were there before a time."""
     table = scene.view.behaviours.table
     rows = (table["kind"] == Kind.REQUEST) & (table["outcome"] == Outcome.ASKED) & (table["first_ns"] < before_ns)
-    earlier: npt.NDArray[np.void] = table[rows]
+    earlier: npt.NDArray[np.void] = table.compress(rows)
     return earlier

@@ -95,7 +95,7 @@ class Operations:
         fresh, sets = matcher.fresh[sets >= 0], sets[sets >= 0]
         if not len(fresh):
             return
-        b = table[fresh]
+        b = table.take(fresh)
         key = np.zeros(len(fresh), np.uint64)
         for part, factor in zip((b["client"], b["server"], b["station"], sets), self._factors, strict=True):
             key = (key ^ part.astype(np.int64).view(np.uint64)) * factor  # random: nobody can aim at a collision
@@ -200,7 +200,7 @@ class Operations:
         if not self._rules[number].generate:
             return
         behaviours = batch.columns.behaviour[rows]
-        table = scene.view.behaviours.table[behaviours]
+        table = scene.view.behaviours.table.take(behaviours)
         for same in alike([table[name] for name in ("client", "server", "station")]):
             shown, row = rows[same], int(behaviours[same[0]])
             fields = {} if len(self._index) >= MAX_PROBLEMS else scene.view.behaviours.describe(row)

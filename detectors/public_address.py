@@ -54,7 +54,7 @@ class PublicAddress:
         table = scene.view.conversations
         new = self._fresh.rows(scene.view, scene.now_ns)
         if len(new):
-            talks = table[new]
+            talks = table.take(new)
             new = new[np.isin(talks["transport"], (TCP, UDP))]
             one_public = [row for row in new[: 4 * MAX_PENDING].tolist() if self._outside(scene, row)]
             rows = np.array(one_public[: max(MAX_PENDING - len(self._rows), 0)], np.int64)
@@ -66,7 +66,7 @@ class PublicAddress:
         same = table["number"][self._rows] == self._numbers
         rows = self._rows[ripe & same]
         self._rows, self._numbers = self._rows[~ripe], self._numbers[~ripe]
-        who = called(table[rows])
+        who = called(table.take(rows))
         speaks = (table["messages"][rows] > 0) | (PORTS[who.port] & ~who.silent)
         for row in rows[speaks].tolist():
             self._tell(scene, row)

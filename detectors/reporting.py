@@ -62,7 +62,7 @@ class Reporting:
         new = self._fresh.rows(table)
         if not len(new):
             return
-        b = table[new]
+        b = table.take(new)
         for protocol, function in OFF.items():
             off = (b["protocol"] == protocol) & (b["function"] == function) & (b["outcome"] == Outcome.ASKED)
             for row in new[off][: max(MAX_DEVICES - len(self._silenced), 0)].tolist():

@@ -157,7 +157,7 @@ class Rhythm:
         if not len(new):
             return
         self._lane_of.grow(len(table))
-        b = table[new]
+        b = table.take(new)
         role = np.full(len(new), -1, np.int64)
         role[(b["outcome"] == Outcome.ASKED) & (b["kind"] == Kind.REQUEST)] = ASK
         modbus = (b["protocol"] == Protocol.MODBUS) | (b["protocol"] == Protocol.MODBUS_RTU)
@@ -165,7 +165,7 @@ class Rhythm:
         role[((b["outcome"] == Outcome.ANSWERED) | (b["outcome"] == Outcome.REFUSED)) & ~speaks_for_another] = ANSWER
         role[b["outcome"] == Outcome.UNSOLICITED] = REPORT
         in_lane = role >= 0
-        rows, role, b = new[in_lane], role[in_lane], b[in_lane]
+        rows, role, b = new[in_lane], role[in_lane], b.compress(in_lane)
         if not len(rows):
             return
         keys = self._keys.of([b[name] for name in PAIR])

@@ -66,7 +66,7 @@ class Roles:
             return []
         table: npt.NDArray[Any] = view.behaviours.table
         asked = rows[(table["kind"][rows] == kind) & (table["outcome"][rows] == outcome)]
-        b = table[asked]
+        b = table.take(asked)
         group = np.where(b["protocol"] == Protocol.DNP3, b["object"] >> 8, -1)
         found = []
         for same in alike([b["protocol"], b["function"], b["subfunction"], group]):

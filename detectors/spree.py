@@ -72,7 +72,7 @@ class Spree:
             return
         changed: dict[int, None] = {}
         for rows, verb in self._roles.commands(scene.view, new):
-            b = table[rows]
+            b = table.take(rows)
             for same in alike([b["client"], b["server"]]):
                 client, server = int(b["client"][same[0]]), int(b["server"][same[0]])
                 if client not in self._hosts and len(self._hosts) >= MAX_HOSTS:

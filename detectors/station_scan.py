@@ -63,8 +63,8 @@ class StationScan:
         new = self._fresh.rows(table)
         if not len(new):
             return
-        b = table[new]
-        b = b[(b["outcome"] == Outcome.ASKED) & (b["station"] >= 0) & np.isin(b["protocol"], NUMBERED)]
+        b = table.take(new)
+        b = b.compress((b["outcome"] == Outcome.ASKED) & (b["station"] >= 0) & np.isin(b["protocol"], NUMBERED))
         if not len(b):
             return
         for same in alike([b["client"], b["server"], b["protocol"]]):
@@ -92,7 +92,7 @@ class StationScan:
         mine = np.flatnonzero(
             (table["client"] == client) & (table["server"] == server) & (table["protocol"] == protocol)
         )
-        b = table[mine]
+        b = table.take(mine)
         asked = b["outcome"] == Outcome.ASKED
         recent = asked & (b["last_ns"] >= scene.now_ns - WINDOW_NS)
         told_off = (b["outcome"] == Outcome.REFUSED) & np.isin(b["status"], NOBODY_THERE) & (protocol != Protocol.DNP3)

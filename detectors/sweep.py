@@ -124,7 +124,7 @@ class Sweep:
             self._judge(scene, rows)
 
     def _judge(self, scene: Scene, rows: Rows) -> None:
-        talks = scene.view.conversations[rows]
+        talks = scene.view.conversations.take(rows)
         who = called(talks)
         tcp = talks["transport"] == TCP
         on_port = PORTS[who.port] & ~_to_many(scene, who.asked)
@@ -135,10 +135,10 @@ class Sweep:
 
     def _sweep(self, scene: Scene, rows: Rows, *, silent: bool) -> None:
         """Hosts of one port."""
-        talks = scene.view.conversations[rows]
+        talks = scene.view.conversations.take(rows)
         who = called(talks)
         known = _followed(self._hosts, who.asker, who.port)
-        rows, talks = rows[known], talks[known]
+        rows, talks = rows[known], talks.compress(known)
         who = called(talks)
         changed: dict[tuple[int, int], None] = {}
         for same in alike([who.asker, who.port, who.asked]):
@@ -171,10 +171,10 @@ class Sweep:
 
     def _scan(self, scene: Scene, rows: Rows) -> None:
         """Ports of one host."""
-        talks = scene.view.conversations[rows]
+        talks = scene.view.conversations.take(rows)
         who = called(talks)
         known = _followed(self._ports, who.asker, who.asked)
-        rows, talks = rows[known], talks[known]
+        rows, talks = rows[known], talks.compress(known)
         who = called(talks)
         for same in alike([who.asker, who.asked]):
             at = same[0]

@@ -71,7 +71,7 @@ class Unanswered:
         self._pair_of.grow(len(view.behaviours))
         table = view.behaviours.table
         for rows, _ in self._roles.commands(view, new):
-            b = table[rows]
+            b = table.take(rows)
             for same in alike([b["client"], b["server"], b["protocol"], b["station"]]):
                 self._pair_of.values[rows[same]] = self._pair(scene, int(rows[same[0]]))
         for rows, verb in self._roles.commands(view, new, Outcome.UNANSWERED):

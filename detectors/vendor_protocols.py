@@ -67,7 +67,7 @@ class VendorProtocols:
         table = scene.view.conversations
         new = self._fresh.rows(scene.view, scene.now_ns)
         if len(new):
-            talks = table[new]
+            talks = table.take(new)
             wanted = np.zeros(len(new), np.bool_)
             for transport, port in NAMES:
                 at = (talks["a_port"] == port) | (talks["b_port"] == port)

@@ -43,7 +43,7 @@ def verbs_of(view: View) -> dict[tuple[int, int], dict[int, set[str]]]:
     found: dict[tuple[int, int], dict[int, set[str]]] = {}
     if not len(rows):
         return found
-    b = table[rows]
+    b = table.take(rows)
     group = np.where(b["protocol"] == Protocol.DNP3, (b["object"] >> 8) & 0xFF, 0)
     code = b["protocol"].astype(np.int64) << 52
     code |= ((b["function"].astype(np.int64) + 1) & 0xFFFFF) << 32
@@ -65,7 +65,7 @@ def parts_of(view: View) -> dict[str, list[str]]:
     """For each address behind which several devices answered: Modbus units, DNP3 outstations, IEC 104 stations."""
     table: npt.NDArray[Any] = view.behaviours.table
     many = np.isin(table["protocol"], list(PARTS)) & (table["outcome"] == Outcome.ANSWERED) & (table["station"] >= 0)
-    b = table[many]
+    b = table.compress(many)
     station = np.where(b["protocol"] == Protocol.DNP3, b["station"] & 0xFFFF, b["station"])
     rows = np.unique(np.stack([b["server"].astype(np.int64), b["protocol"].astype(np.int64), station]), axis=1)
     found: dict[int, list[str]] = {}

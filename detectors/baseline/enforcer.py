@@ -171,7 +171,7 @@ class Enforcer:
         if self._identifier.ranged(view.behaviours.table, rows).all():
             name, line = self._line(lines, self._identity(scene, int(rows[0])))
             if line is not None and line.state is State.APPROVED:
-                rows = rows[~_inside(view.behaviours.table[rows], line.objects)]
+                rows = rows[~_inside(view.behaviours.table.take(rows), line.objects)]
                 if len(rows):
                     self._objects(scene, rows, line)
                 return

@@ -49,7 +49,7 @@ class Identifier:
 
     def ranged(self, table: npt.NDArray[np.void], rows: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
         """Which rows name their objects in the columns alone."""
-        b = table[rows]
+        b = table.take(rows)
         modbus = (b["protocol"] == Protocol.MODBUS) | (b["protocol"] == Protocol.MODBUS_RTU)
         ranged: npt.NDArray[np.bool_] = modbus & np.isin(b["function"], list(IN_COLUMNS)) & (b["object"] >= 0)
         return ranged

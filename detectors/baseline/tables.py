@@ -117,7 +117,7 @@ class Tables:
         rows = new[asks | (outcome == Outcome.UNSOLICITED)]
         if not len(rows):
             return None
-        b = table[rows]
+        b = table.take(rows)
         client, server = self.hosts.numbers(view, b["client"]), self.hosts.numbers(view, b["server"])
         protocol = np.where(b["protocol"] == Protocol.MODBUS_RTU, int(Protocol.MODBUS), b["protocol"])
         columns = [

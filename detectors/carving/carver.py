@@ -115,7 +115,7 @@ class Carving:
         if not len(new):
             return
         self._carver_of.grow(len(table))
-        b = table[new]
+        b = table.take(new)
         protocol, function = b["protocol"], b["function"]
         modbus = (protocol == Protocol.MODBUS) | (protocol == Protocol.MODBUS_RTU)
         labels = self._carver_of.values

@@ -159,11 +159,11 @@ class Engineering:
             return
         self._group_of.grow(len(table))
         self._role_of.grow(len(table))
-        b = table[new]
+        b = table.take(new)
         for value, role in _ROLE.items():
             self._role_of.values[new[b["outcome"] == value]] = role
         few = new[maybe(b["protocol"], b["function"])]
-        for row in few[possible(table[few])].tolist():
+        for row in few[possible(table.take(few))].tolist():
             if len(self._groups) >= MAX_GROUPS:
                 break
             self._group_of.values[row] = self._group(scene, row)

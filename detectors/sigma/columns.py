@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-from detectors.sigma.tree import Node, fields_of, weaker
+from detectors.sigma.tree import Node, weaker
 from sensor.decode.pdu import ABSENT, Kind, Outcome, Protocol
 from sensor.view import EXPLAINERS
 
@@ -123,8 +123,3 @@ def steady_fields(kind: int) -> frozenset[str]:
 def by_behaviour(node: Node, fields: frozenset[str]) -> Node:
     """A condition over steady `fields` that holds for every event for which `node` may hold."""
     return weaker(node, lambda name, _: name in fields)
-
-
-def within(node: Node, fields: frozenset[str]) -> bool:
-    """Whether a condition asks for no other field."""
-    return all(name in fields for name in fields_of(node))

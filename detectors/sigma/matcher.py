@@ -12,11 +12,13 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from detectors.grouping import alike
 from detectors.sigma import columns
 from detectors.sigma.columns import Codes
 from detectors.sigma.rule import SigmaRule
@@ -78,6 +80,37 @@ def _anomalies(condition: Node) -> int:
     return 0
 
 
+class _Compiled:
+    """What evaluates a rule, each part made when it is first needed: few rules ever meet traffic of their protocol."""
+
+    def __init__(self, rule: SigmaRule) -> None:
+        self.product, self.condition = rule.product, rule.condition
+
+    @cached_property
+    def fields(self) -> frozenset[str]:
+        """The fields that it asks for."""
+        return frozenset(fields_of(self.condition))
+
+    @cached_property
+    def holds(self) -> dict[bool, Predicate]:
+        """For requests (True) and for all else, what decides as far as a behaviour can decide."""
+        return {
+            kind == Kind.REQUEST: predicate(columns.by_behaviour(self.condition, columns.steady_fields(kind)))
+            for kind in (Kind.REQUEST, Kind.RESPONSE)
+        }
+
+    @cached_property
+    def decided(self) -> dict[bool, bool]:
+        """Whether that is all."""
+        return {
+            kind == Kind.REQUEST: self.fields <= columns.steady_fields(kind) for kind in (Kind.REQUEST, Kind.RESPONSE)
+        }
+
+    def possible(self, unknown: frozenset[str]) -> Predicate:
+        """What codes decide, where nothing is known about the code fields `unknown`."""
+        return predicate(columns.by_codes(self.condition, unknown))
+
+
 class Matcher:
     """See the module.
 
@@ -102,28 +135,13 @@ class Matcher:
         self._late_numbers: dict[tuple[int, ...], int] = {}
         self._late_of = np.full(1 << 10, NONE, np.int32)
         self._first = np.zeros(1 << 10, np.int64)
-        conditions = [rule.condition for rule in rules]
-        self._exact = [predicate(columns.by_codes(it, columns.CODES)) for it in conditions]
-        self._by_codes: dict[frozenset[str], list[Predicate]] = {}
-        steady = {
-            request: columns.steady_fields(Kind.REQUEST if request else Kind.RESPONSE) for request in (True, False)
-        }
-        self._holds = {
-            request: [predicate(columns.by_behaviour(it, fields)) for it in conditions]
-            for request, fields in steady.items()
-        }
-        self._decided = {
-            request: [columns.within(it, fields) for it in conditions] for request, fields in steady.items()
-        }
-        self._keyed = [columns.within(it, columns.KEYED) for it in conditions]
-        self._single = {
-            number: _Single(it) for number, it in enumerate(conditions) if not columns.within(it, columns.STEADY)
-        }
-        self._stations = [any(name in columns.STATIONS for name in fields_of(it)) for it in conditions]
+        self._compiled = [_Compiled(rule) for rule in rules]
+        self._single: dict[int, _Single] = {}
         self._from_device = {
             number: predicate(rule.from_device) for number, rule in enumerate(rules) if rule.from_device is not None
         }
         self._first_step = np.full(16 * 4 * 8 * (_LARGEST + 2), -1, np.int8)
+        self._by_codes: dict[tuple[str, frozenset[str]], list[tuple[int, Predicate]]] = {}
         self._candidates: dict[Codes, tuple[int, ...]] = {}
         self._answers: dict[tuple[Codes, int | None], _Answer] = {}
         self._ration = Ration(SHARE, BURST, BURST)
@@ -165,11 +183,11 @@ class Matcher:
 
     def _learn(self, view: View, batch: EventBatch, rows: npt.NDArray[np.int64]) -> None:
         """Label the behaviours whose first events are `rows`."""
-        new = view.behaviours.table[self.fresh]
+        new = view.behaviours.table.take(self.fresh)
         wanted = np.flatnonzero(self._possible(new))
         if not len(wanted):
             return
-        for same in _alike([new[name][wanted] for name in _KIND]):
+        for same in alike([new[name][wanted] for name in _KIND]):
             mine = wanted[same]
             one = new[mine[0]]
             codes = Codes(*(int(one[name]) for name in _KIND))
@@ -199,13 +217,16 @@ class Matcher:
             return self._candidates[codes]
         if len(self._candidates) >= MAX_KINDS and codes.subfunction is not None:
             return self._candidates_of(codes._replace(subfunction=None))
-        unknown = codes.open()
-        if unknown not in self._by_codes:
-            self._by_codes[unknown] = [predicate(columns.by_codes(rule.condition, unknown)) for rule in self.rules]
-        fields = codes.fields()
-        some = [number for number, test in enumerate(self._exact) if test(fields)]
-        tests = self._by_codes[unknown]
-        found = self._candidates[codes] = tuple(number for number in some if tests[number](fields))
+        unknown, fields = codes.open(), codes.fields()
+        product = fields["network.protocol"]
+        if (product, unknown) not in self._by_codes:
+            self._by_codes[product, unknown] = [
+                (number, it.possible(unknown))
+                for number, it in enumerate(self._compiled)
+                if it.product in ("", product)
+            ]
+        tests = self._by_codes[product, unknown]
+        found = self._candidates[codes] = tuple(number for number, test in tests if test(fields))
         return found
 
     def _kind(
@@ -219,12 +240,14 @@ class Matcher:
     ) -> None:
         """Find the rules of behaviours with the same codes; rows: of their first events."""
         behaviours = batch.columns.behaviour
-        if codes.kind == Kind.RESPONSE or not all(self._keyed[number] for number in candidates):
+        if codes.kind == Kind.RESPONSE or not all(
+            self._compiled[number].fields <= columns.KEYED for number in candidates
+        ):
             for row in rows.tolist():
                 self._label(behaviours[row], self._describe(view, batch, row, candidates, 1))
             return
-        apart = any(self._stations[number] for number in candidates)
-        for same in _alike([stations]) if apart else [np.arange(len(rows))]:
+        apart = any(self._compiled[number].fields & columns.STATIONS for number in candidates)
+        for same in alike([stations]) if apart else [np.arange(len(rows))]:
             key = (codes, int(stations[same[0]]) if apart else None)
             answer = self._answers.get(key)
             if answer is None:
@@ -243,9 +266,11 @@ class Matcher:
             return UNKNOWN
         fields = view.fields(batch, row)
         request = int(batch.columns.kind[row]) == Kind.REQUEST
-        holds, decided = self._holds[request], self._decided[request]
-        found = [number for number in candidates if holds[number](fields)]
-        return tuple(it for it in found if decided[it]), tuple(it for it in found if not decided[it])
+        found = [number for number in candidates if self._compiled[number].holds[request](fields)]
+        return (
+            tuple(number for number in found if self._compiled[number].decided[request]),
+            tuple(number for number in found if not self._compiled[number].decided[request]),
+        )
 
     def _label(self, behaviours: Any, answer: _Answer) -> None:
         found, late = answer
@@ -273,7 +298,7 @@ class Matcher:
         described: dict[int, Mapping[str, Any]] = {}
         found = []
         for rule, parts in wanted.items():
-            late = self._single[rule]
+            late = self._single.get(rule) or self._single.setdefault(rule, _Single(self._compiled[rule].condition))
             late.ration.grow(batch.size)
             rows = np.sort(np.concatenate(parts))
             if late.anomalies:
@@ -316,14 +341,3 @@ def _grown(labels: npt.NDArray[np.int32], rows: int, value: int) -> npt.NDArray[
     while len(labels) < rows:
         labels = np.concatenate([labels, np.full_like(labels, value)])
     return labels
-
-
-def _alike(keys: Sequence[npt.NDArray[Any]]) -> list[npt.NDArray[np.int64]]:
-    """Positions of the rows with the same values in all columns, one array for each combination."""
-    if all((key == key[0]).all() for key in keys):  # most floods are of one kind
-        return [np.arange(len(keys[0]))]
-    order = np.lexsort(tuple(reversed(keys)))
-    changes = np.zeros(len(order) - 1, np.bool_)
-    for key in keys:
-        changes |= key[order[1:]] != key[order[:-1]]
-    return np.split(order, np.flatnonzero(changes) + 1)

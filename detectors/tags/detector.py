@@ -103,7 +103,7 @@ class Tags:
             return
         self._plan_of.grow(len(table))
         self._explained.grow(len(table))
-        b = table[new]
+        b = table.take(new)
         server = self._hosts.numbers(view, b["server"])
         carries = (b["outcome"] == Outcome.ASKED) | (b["outcome"] == Outcome.ANSWERED) | (
             b["outcome"] == Outcome.UNSOLICITED
