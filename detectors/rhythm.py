@@ -6,7 +6,7 @@
 
 Rhythm is what behaviours show that repeat themselves evenly, for at least FLOOR_NS; what people or events drive has
 none, and of it nothing is said. An approved baseline's periods count from the start, and who has one there and never
-speaks is silent too. The end of a capture is no silence. In a capture silences come out at its end, each with begin and
+speaks is told too. The end of a capture is no silence. In a capture silences come out at its end, each with begin and
 length; on a live link when they are noticed, and once more when they end. Costs a stable sort of 16-bit numbers and
 some ten operations on columns a batch. Blind to rhythms slower than a tenth of what is watched. Techniques: T0815,
 T0804.
@@ -341,6 +341,8 @@ class Rhythm:
             yield self._record(problem, silence, scene.now_ns)
             if len(self._open) < MAX_SILENCES:
                 self._open[3 * silence.pair + silence.lane] = problem, silence
+        if self._expected:
+            yield from self._never(scene)
 
     def _ended(self, closed: Sequence[_Silence]) -> Iterator[Finding]:
         """Silences that were told and are over."""
@@ -426,18 +428,20 @@ class Rhythm:
         return problem.record(now_ns, values)
 
     def _never(self, scene: Scene) -> Iterator[Finding]:
-        """Who has a period in the baseline and was not heard at all."""
+        """Who has a period in the baseline and was not heard at all: said once, together."""
         span_ns = scene.now_ns - scene.start_ns
-        for (client, server, protocol, station, way), period_ns in self._expected.items():
-            if scene.start_ns < 0 or span_ns <= max(TIMES * period_ns, FLOOR_NS):
-                continue
-            source, destination = (server, client) if way is Way.REPORTS else (client, server)
-            problem = Problem(
-                self._rules["rhythm.talker-silent"], scene.exhibit(), protocol=protocol.name.lower(),
-                source_ip=source, destination_ip=destination, station=station_of(protocol, station),
-            )  # fmt: skip
-            problem.values = {"other": destination}
-            yield self._record(problem, _Silence(-1, ASK, scene.start_ns, None, period_ns), scene.now_ns)
+        due = [who for who, period_ns in self._expected.items() if span_ns > max(TIMES * period_ns, FLOOR_NS)]
+        if scene.start_ns < 0 or not due:
+            return
+        pairs = dict.fromkeys(
+            f"{server} -> {client}" if way is Way.REPORTS else f"{client} -> {server}"
+            for client, server, _, _, way in due
+        )
+        problem = Problem(self._rules["rhythm.absent"], scene.exhibit(), protocol="")
+        problem.add(len(due), scene.start_ns, scene.now_ns)
+        values = {"since": rfc3339(scene.start_ns), "seconds": str(span_ns // 10**9), "examples": listed(list(pairs))}
+        self._expected = {who: period for who, period in self._expected.items() if who not in due}
+        yield problem.record(scene.now_ns, values)
 
 
 def _together(

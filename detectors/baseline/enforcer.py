@@ -138,7 +138,7 @@ class Enforcer:
         client, server = int(types.client[number]), int(types.server[number])
         lines = self._tables.between(client, server, b) if client >= 0 and server >= 0 else []
         known = listed(self._tables.askers(server)) if server >= 0 else ""
-        asked_by = Text(f"只有 {known} 访问它", f"only {known} asks it") if known else NOTHING
+        asked_by = Text(f"只有 {known} 访问它", f"it is asked by {known} only") if known else NOTHING
         if client < 0 or server < 0:
             rule = "baseline.new-host"
             here = scene.view.host(int(b.client if client < 0 else b.server))

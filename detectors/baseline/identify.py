@@ -83,7 +83,7 @@ class Identifier:
             commands = False
         reports = behaviour.outcome == Outcome.UNSOLICITED
         # What a device reports changes with its process: objects of reports are no habit worth comparing.
-        extents = tuple(extents_of(protocol, fields)) if with_objects and not reports else ()
+        extents = tuple(dict.fromkeys(extents_of(protocol, fields))) if with_objects and not reports else ()
         return Identity(
             name=function_of(protocol, fields),
             operation=operation.id if operation else "",

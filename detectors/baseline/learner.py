@@ -25,7 +25,8 @@ from sensor.view import View
 REGULAR_COUNT = 10  # fewer times show no rhythm
 REGULAR_JITTER = 0.5  # standard deviation over mean, above which there is none
 UNDECIDED_NS = 2 * 10**9  # a request so shortly before the end may still have been answered
-_DOUBTFUL = Anomaly.OVERLAP | Anomaly.CHECKSUM | Anomaly.TRUNCATED
+SHORTEST_NS = 10**6  # a quicker repetition is a burst
+DNP3_WITHOUT_ANSWER = [0, 6, 8, 10, 12]  # confirm, and the functions "no acknowledgement" (IEEE 1815, 4.4)
 
 
 class Learner:
@@ -109,7 +110,7 @@ def rhythm(count: int, gap_sum: float, gap_squares: float) -> tuple[float, float
         return 0.0, 0.0
     mean = gap_sum / (count - 1)
     deviation = max(gap_squares / (count - 1) - mean * mean, 0.0) ** 0.5
-    if mean <= 0 or deviation > REGULAR_JITTER * mean:
+    if mean < SHORTEST_NS or deviation > REGULAR_JITTER * mean:
         return 0.0, 0.0
     return mean / 1e9, deviation / 1e9
 
@@ -118,7 +119,7 @@ def successful(view: View, now_ns: int) -> tuple[npt.NDArray[np.int64], npt.NDAr
     """(rows of requests and reports that succeeded, how often each did)."""
     table = view.behaviours.table
     outcome, asked = table["outcome"], table["asked"]
-    sound = (table["anomalies"] & np.uint32(_DOUBTFUL)) == 0
+    sound = (table["anomalies"] & np.uint32(Anomaly.OVERLAP)) == 0  # not read in contradicting ways
     known = asked >= 0
     times = np.zeros((3, len(table)), np.int64)  # answered, refused, unanswered
     for at, value in enumerate((Outcome.ANSWERED, Outcome.REFUSED, Outcome.UNANSWERED)):
@@ -126,9 +127,8 @@ def successful(view: View, now_ns: int) -> tuple[npt.NDArray[np.int64], npt.NDAr
         np.add.at(times[at], asked[mine], table["count"][mine])
     requests = (outcome == Outcome.ASKED) & (table["kind"] == Kind.REQUEST)
     by_nature = requests & (times.sum(axis=0) == 0)
-    by_nature &= (
-        (table["last_ns"] < now_ns - UNDECIDED_NS) | (table["count"] > 1) | (table["protocol"] == Protocol.GOOSE)
-    )
+    decided = (table["last_ns"] < now_ns - UNDECIDED_NS) | (table["count"] > 1)
+    by_nature &= decided | ((table["protocol"] == Protocol.DNP3) & np.isin(table["function"], DNP3_WITHOUT_ANSWER))
     reports = outcome == Outcome.UNSOLICITED
     granted = requests & (times[0] > 0)
     rows = np.flatnonzero(sound & (granted | by_nature | reports))

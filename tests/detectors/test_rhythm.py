@@ -160,11 +160,13 @@ def test_a_live_sensor_that_is_blind_says_nothing_of_devices() -> None:
     assert live(polling(lambda *_: True, talks=((HMI, PLC, 2), (HMI, RTU, 60))), 900) == []
 
 
-def test_who_has_a_period_in_the_baseline_and_never_speaks_is_silent() -> None:
+def test_who_has_a_period_in_the_baseline_and_never_speaks_is_told_once() -> None:
     learned = Baseline()
     for _ in Pipeline(detectors=[Learner(learned.merge)]).run(polling().batches()):
         pass
     decide(learned, [name for name, _ in learned], State.APPROVED, "li.na", "known", 1)
-    plant = polling(talks=((HMI, PLC, 2), (HMI, RTU, 10)))
-    found = rhythms(merge(Pipeline(Options(baseline=learned)).run(plant.batches())))
-    assert [(it.rule_id, it.source_ip, it.destination_ip) for it in found] == [("rhythm.talker-silent", OTHER, PLC)]
+    plant = polling(talks=((HMI, PLC, 2),))
+    (found,) = rhythms(merge(Pipeline(Options(baseline=learned)).run(plant.batches())))
+    assert (found.rule_id, found.count) == ("rhythm.absent", 2)
+    assert f"{OTHER} -> {PLC}" in found.explanation.en
+    assert f"{HMI} -> {RTU}" in found.explanation.en
