@@ -83,7 +83,9 @@ def _claim(finding: Finding, said_ns: int, at: npt.NDArray[np.int64]) -> Claim:
 
 
 def score(case: Case, inspect: Inspect = fenghuo) -> Score:
-    """One capture judged; a capture that cannot be read has no score, and says why."""
+    """One capture judged; one that cannot be read, or whose label nobody explained, has no score and says why."""
+    if case.unclear:
+        return Score(case, failed=case.unclear)
     try:
         claims, at = inspect(case.path)
     except Exception as error:

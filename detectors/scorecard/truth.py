@@ -80,7 +80,7 @@ class Case:
 
     attacks: none in ordinary traffic. excused: patterns of rules whose findings name what really is in the capture.
     quiet_below: findings below this severity are no false alarm here. counted: whether somebody looked which operations
-    are in captures of this kind.
+    are in captures of this kind. unclear: why the label cannot be used, "" where it can.
     """
 
     path: Path
@@ -89,6 +89,7 @@ class Case:
     excused: tuple[str, ...] = ()
     quiet_below: Severity = Severity.MEDIUM
     counted: bool = True
+    unclear: str = ""
 
     @property
     def timed(self) -> bool:
@@ -214,8 +215,12 @@ def _of_manifest(folder: Path, entries: Sequence[Mapping[str, Any]], meaning: Me
             raise ValueError(f"{entry['file']!r} lies outside the folder")
         if not path.is_file():
             continue
-        family, benign, expects = meaning.label(entry["attack"])
-        attacks = () if benign else tuple(_attacks(path, expects, meaning))
+        try:
+            family, benign, expects = meaning.label(entry["attack"])
+            attacks = () if benign else tuple(_attacks(path, expects, meaning))
+        except KeyError as error:
+            yield Case(path, OWN, unclear=f"rules/score does not say what the label {error} means")
+            continue
         excused = meaning.operations(entry.get("notable_operations") or {})
         yield Case(path, family, attacks, excused, counted=entry.get("protocol") in counted)
 

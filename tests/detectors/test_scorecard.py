@@ -193,6 +193,16 @@ def test_labels_that_cannot_be_used_are_named(tmp_path: Path, manifest: str) -> 
         cases(tmp_path, shipped_meaning())
 
 
+def test_a_label_that_nobody_explained_leaves_its_capture_without_a_score(tmp_path: Path) -> None:
+    (tmp_path / "a.pcap").write_bytes(b"")
+    entries = [{"file": "a.pcap", "attack": "sorcery", "protocol": "dnp3"}]
+    (tmp_path / "manifest.json").write_text(json.dumps(entries))
+    (case,) = cases(tmp_path, shipped_meaning())
+    card = card_of([score(case)])
+    assert (card.captures, card.quiet) == (0, 0)
+    assert "sorcery" in page(card)
+
+
 def test_a_mistake_in_the_meaning_of_labels_is_told_with_its_line(tmp_path: Path) -> None:
     path = tmp_path / "labels.yaml"
     path.write_text("labels:\n  - label: x\n    family: {zh: 甲, en: a}\n")
