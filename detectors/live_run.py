@@ -160,9 +160,9 @@ class LiveRun:
             self._past[name] = self._past.get(name, 0) + value
         self._past["slow_refused"] = self._past.get("slow_refused", 0) + self.pipeline.scene.slow_refused
         self._reported = {it.interface: it for it in self.source.health}
-        secrets = self.pipeline.scene.secrets
-        self.pipeline = self._new_pipeline()
-        self.pipeline.scene.secrets = secrets  # what must not be shown stays so
+        before, self.pipeline = self.pipeline, self._new_pipeline()
+        self.pipeline.take_over(before)
+        del before
         gc.collect()  # objects that refer to each other hold the old tables, hundreds of megabytes
         log.warning("the decoder's tables were nearly full: begun again with empty ones")
 

@@ -30,6 +30,19 @@ def test_other_firmware_at_a_known_address_is_found_with_both_frames() -> None:
     assert finding.evidence.frames == (5, 7)
 
 
+def test_a_run_that_takes_over_knows_the_devices_of_the_one_before() -> None:
+    first, second = Plant(), Plant()
+    identify(first, transaction=1)
+    identify(second, transaction=2, revision="V3.0")
+    before = Pipeline()
+    assert not of(merge(before.run(first.batches())), "asset.changed")
+    after = Pipeline()
+    after.take_over(before)
+    finding = the(merge(after.run(second.batches())), "asset.changed")
+    assert "“V2.1”" in finding.explanation.zh
+    assert after.scene.secrets is before.scene.secrets
+
+
 def test_another_order_number_is_found_and_firmware_that_stays_is_not_named() -> None:
     plant = Plant()
     identify(plant, transaction=1)
