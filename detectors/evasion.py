@@ -22,6 +22,7 @@ from sensor.events import EventBatch
 
 MAX_PAIRS = 4096  # problems; messages of further pairs are counted as one for each protocol
 TOLD = {"evasion.contradiction": Anomaly.OVERLAP, "evasion.fragments": Anomaly.FRAGMENTED}
+_ANY = np.uint32(sum(int(bit) for bit in TOLD.values()))
 
 
 class Evasion:
@@ -36,8 +37,9 @@ class Evasion:
     def observe(self, batch: EventBatch, scene: Scene) -> Iterable[Finding]:
         """See Detector."""
         columns = batch.columns
-        for rule, bit in TOLD.items():
-            rows = np.flatnonzero(columns.anomalies & np.uint32(bit))
+        odd = np.flatnonzero(columns.anomalies & _ANY)
+        for rule, bit in TOLD.items() if len(odd) else ():
+            rows = odd[columns.anomalies[odd] & np.uint32(bit) != 0]
             for same in alike([columns.conversation[rows], columns.forward[rows], columns.protocol[rows]]):
                 self._add(batch, scene, rule, rows[same])
         return self._say(scene, final=False)

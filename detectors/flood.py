@@ -138,12 +138,11 @@ class Flood:
 
     def _count(self, batch: EventBatch, scene: Scene) -> None:
         """Messages of each stream in each second."""
-        stream = self._stream_of[batch.columns.behaviour]
-        seconds = batch.columns.ts_ns // SECOND
-        mine = np.flatnonzero(stream >= 0)
+        label = self._stream_of[batch.columns.behaviour]
+        mine = np.flatnonzero(label >= 0)
         if not len(mine):
             return
-        stream, seconds = stream[mine].astype(np.int64), seconds[mine]
+        stream, seconds = label[mine].astype(np.int64), batch.columns.ts_ns[mine] // SECOND
         streams = len(self._sample)
         begin, end = int(seconds.min()), int(seconds.max())
         dense = (end - begin + 1) * streams <= MAX_CELLS

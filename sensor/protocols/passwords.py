@@ -59,10 +59,13 @@ FINDERS: Mapping[int, Callable[[bytes], list[slice]]] = {Protocol.S7COMM: _s7com
 
 def carriers(columns: Columns) -> npt.NDArray[np.intp]:
     """Rows whose PDUs may carry a password: few, as only functions that can are looked into."""
-    protocol, function = columns.protocol, columns.function
-    s7comm = (protocol == Protocol.S7COMM) & ((columns.subfunction >> 8 == s7.SECURITY) | (function == s7.PI_SERVICE))
-    dnp3 = (protocol == Protocol.DNP3) & ((function == AUTHENTICATE_FILE) | (columns.object == FILE_AUTHENTICATION))
-    return np.flatnonzero(s7comm | dnp3)
+    s7comm = np.flatnonzero(columns.protocol == Protocol.S7COMM)  # the protocol first: one octet, and it leaves few
+    dnp3 = np.flatnonzero(columns.protocol == Protocol.DNP3)
+    function = columns.function[s7comm]
+    s7comm = s7comm[(columns.subfunction[s7comm] >> 8 == s7.SECURITY) | (function == s7.PI_SERVICE)]
+    function = columns.function[dnp3]
+    dnp3 = dnp3[(function == AUTHENTICATE_FILE) | (columns.object[dnp3] == FILE_AUTHENTICATION)]
+    return np.sort(np.concatenate([s7comm, dnp3]))
 
 
 def passwords(protocol: int, pdu: bytes) -> list[slice]:

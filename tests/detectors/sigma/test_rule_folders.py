@@ -46,6 +46,13 @@ tags:
 """
 
 
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where plans are kept, so that tests do not crowd out those of the user."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return tmp_path / "cache" / "fenghuo" / "rules"
+
+
 def write(folder: Path, text: str = RULE, name: str = "site_mixer_rule.yml") -> Path:
     path = folder / name
     path.write_text(text, encoding="utf-8")
@@ -172,12 +179,6 @@ def test_a_field_is_compared_with_another(tmp_path: Path) -> None:
     assert predicate(rule.condition)({**fields, "destination.ip": "10.0.0.1"})
     assert not predicate(rule.condition)({**fields, "destination.ip": "10.0.0.2"})
     assert not predicate(rule.condition)(fields)
-
-
-@pytest.fixture
-def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    return tmp_path / "cache" / "fenghuo" / "rules"
 
 
 def test_a_plan_is_kept_for_its_owner_and_read_without_pysigma(
