@@ -9,7 +9,7 @@ from pathlib import Path
 
 from pcaps.dialogue import Lab
 from pcaps.files import pcap, pcapng
-from pcaps.scenarios import dnp3, goose, iec104, modbus, network, s7comm, transport
+from pcaps.scenarios import dnp3, engineering, goose, iec104, modbus, network, s7comm, transport
 
 HERE = Path(__file__).resolve().parent
 
@@ -31,6 +31,9 @@ SCENARIOS: dict[str, Callable[[Lab], None]] = {
     "s7comm/program_stolen.pcap": s7comm.program_stolen,
     "s7comm/memory_reset.pcap": s7comm.memory_reset,
     "s7comm/password_guessing.pcap": s7comm.password_guessing,
+    "s7comm/program_replaced.pcap": engineering.program_replaced,
+    "modbus/umas_program_download.pcap": engineering.umas_program_download,
+    "mixed/tool_to_a_gateway.pcap": engineering.tool_to_a_gateway,
     "dnp3/benign_polling.pcap": dnp3.benign_polling,
     "dnp3/operator_switching.pcap": dnp3.operator_switching,
     "dnp3/cold_restart.pcap": dnp3.cold_restart,

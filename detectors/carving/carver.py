@@ -52,7 +52,7 @@ class Carving:
     """See the module.
 
     store: where artifacts are kept; None: they are looked at and let go. watchers: see Watcher. changed: told of each
-    change as (device, block, version before, version after).
+    change as (device, block, SHA-256 before, SHA-256 after).
     """
 
     name = "carving"
@@ -152,7 +152,7 @@ class Carving:
     def _told(self, artifact: Artifact, before: Version, scene: Scene) -> Finding:
         """A program or file that is not what it was."""
         if self.changed:
-            self.changed(artifact.device, artifact.name, before.version, artifact.version)
+            self.changed(artifact.device, artifact.name, before.sha256, artifact.sha256)
         problem = self._problems.get(artifact.place)
         if problem is None:
             key = artifact.place if len(self._problems) < MAX_PROBLEMS else ("",)

@@ -34,6 +34,7 @@ _NAMES: tuple[tuple[str, frozenset[Step]], ...] = (
 )
 _UNMIXED = 5  # from this row on
 MIXED = "engineering.session"
+_FILES = (s.FILE_READ, s.FILE_WRITE, s.FILE_DELETE)
 
 
 @dataclass(slots=True)
@@ -119,7 +120,10 @@ class Session:
     @property
     def several(self) -> bool:
         """Whether it is more than one operation repeated: two different core steps."""
-        return len({it.step.id for it in self.parts.values() if it.step.core}) >= 2
+        tried = [it for it in self.parts.values() if it.step.core]
+        # That a device knows no files is what somebody learns who tries every function of it.
+        done = [it for it in tried if it.step not in _FILES or it.answered or not it.refused]
+        return len({it.step.id for it in done}) >= 2
 
     @property
     def rule_id(self) -> str:
@@ -195,9 +199,9 @@ def _said(step: Step, parts: list[Part]) -> tuple[str, str]:
 def _duration(seconds: float, lang: str) -> str:
     minutes, rest = divmod(round(seconds), 60)
     if minutes:
-        return f"{minutes} 分 {rest} 秒" if lang == "zh" else f"{minutes} min {rest} s"
+        return f" {minutes} 分 {rest} 秒" if lang == "zh" else f"{minutes} min {rest} s"
     if seconds >= 1:
-        return f"{seconds:.0f} 秒" if lang == "zh" else f"{seconds:.0f} s"
+        return f" {seconds:.0f} 秒" if lang == "zh" else f"{seconds:.0f} s"
     return "不到 1 秒" if lang == "zh" else "less than 1 s"
 
 

@@ -64,7 +64,7 @@ class Tools:
             name = client_name(sample or b"")
             if name:
                 self._of_pair[pair] = Text(
-                    f"名为“{name}”的编程软件", f'programming software that calls itself "{name}"'
+                    f"，所用编程软件自称“{name}”", f' with programming software that calls itself "{name}"'
                 )
         elif vendor := fields.get("cip.connection.originator_vendor"):
             name = VENDORS.get(int(vendor), str(vendor))

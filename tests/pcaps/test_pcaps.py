@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from detectors import knowledge
+from detectors import knowledge, yara_rules
 from detectors.finding import Finding, Severity
 from detectors.pipeline import Options, Pipeline, merge
 from detectors.sigma.ruleset import shipped
@@ -99,6 +99,7 @@ def test_the_file_beside_a_capture_is_complete(name: str) -> None:
     module, function = side["made_by"].rsplit(".", 1)
     assert getattr(importlib.import_module(module), function) is {**build.SCENARIOS, **RECORDINGS}[name]
     rules = {*knowledge.detector_rules(), *(rule.id for rule in (*shipped().rules, *shipped().correlations))}
+    rules |= {rule.id for rule in yara_rules.shipped().meaning.values()}
     named = [wanted["rule"] for wanted in side.get("must", [])] + side["must_not"].get("rules", [])
     assert set(named) <= rules
     assert side["must_not"]["above"] in SEVERITIES
