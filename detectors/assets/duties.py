@@ -28,6 +28,9 @@ NAMES: Mapping[str, Text] = {
 }
 
 
+CAPABILITIES: Mapping[str, str] = {  # words of LLDP and CDP, in Chinese
+    "bridge": "网桥", "router": "路由器", "switch": "交换机", "wlan-access-point": "无线接入点", "repeater": "中继器",
+}  # fmt: skip
 VERBS: Mapping[str, Text] = {
     "read": Text("读取", "read"),
     "write": Text("写入", "write"),
@@ -107,9 +110,9 @@ def _client_roles(asks: list[Link]) -> Iterable[Role]:
 
 def _network_roles(asset: Asset, routers: Mapping[str, int]) -> Iterable[Role]:
     said = {word for fact in asset.said("capability") for word in fact.claim.value.split(", ")}
-    if doing := sorted(said & {"bridge", "router", "switch", "wlan-access-point", "repeater"}):
-        what = ", ".join(doing)
-        yield Role("network", Text(f"自称具有 {what} 能力", f"says to be: {what}"))
+    if doing := sorted(said & CAPABILITIES.keys()):
+        zh, en = "、".join(CAPABILITIES[it] for it in doing), ", ".join(doing)
+        yield Role("network", Text(f"自称是{zh}", f"says to be: {en}"))
     if asset.key.address in routers:
         count = routers[asset.key.address]
         yield Role("router", Text(f"该硬件地址后至少有 {count} 个 IP 地址",

@@ -292,7 +292,7 @@ class TextWriter:
             self._say(
                 Text(
                     f"共 {assets} 个资产，{links} 条通信关系，来自 {captures} 个抓包文件",
-                    f"{assets} assets, {links} links, from {captures} captures",
+                    f"assets: {assets}; links: {links}; captures: {captures}",
                 )
             )
         )

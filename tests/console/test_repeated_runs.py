@@ -18,7 +18,7 @@ from detectors.severity import Override, Weigher
 from sensor.capture.source import open_capture
 
 PCAPS = Path(__file__).parents[2] / "pcaps"
-CAPTURES = ("s7comm/stop.pcap", "modbus/rogue_writer.pcap", "s7comm/block_download.pcap", "modbus/function_scan.pcap")
+CAPTURES = ("s7comm/stop.pcap", "modbus/rogue_writer.pcap", "s7comm/block_download.pcap")
 
 
 def found(name: str):
