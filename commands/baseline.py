@@ -138,8 +138,9 @@ def _told(path: Path, learned: Baseline) -> None:
         f"{path}: {len(learned)} lines from {len(learned.sources)} captures; nothing of it counts before it is approved"
     )
     for name, why in odd.items():
-        line = learned.exchanges[name]
-        click.echo(f"  {name}  {said(line).en} ({line.operation or line.name}): {why.en}")
+        line = learned.get(name)
+        if line is not None:
+            click.echo(f"  {name}  {said(line).en}: {why.en}")
     if learned.left_out:
         click.echo(f"  {learned.left_out} exchanges were beyond the limit and are not in it")
     click.echo(

@@ -138,10 +138,12 @@ class Enforcer:
         client, server = int(types.client[number]), int(types.server[number])
         lines = self._tables.between(client, server, b) if client >= 0 and server >= 0 else []
         known = listed(self._tables.askers(server)) if server >= 0 else ""
-        asked_by = Text(f"只有 {known} 访问它", f"it is asked by {known} only") if known else NOTHING
-        if client < 0 or server < 0:
+        device = scene.view.host(int(b.server))
+        asked_by = Text(f"只有 {known} 访问 {device}", f"{device} is asked by {known} only") if known else NOTHING
+        approved = self._tables.approved
+        if client not in approved or server not in approved:
             rule = "baseline.new-host"
-            here = scene.view.host(int(b.client if client < 0 else b.server))
+            here = scene.view.host(int(b.server if client in approved else b.client))
             expected = Text(f"{here} 不在基线的主机之中", f"{here} is not among the baseline's hosts")
             if asked_by.en:
                 expected = Text(f"{expected.zh}；{asked_by.zh}", f"{expected.en}; {asked_by.en}")

@@ -21,13 +21,22 @@ CHANGING = frozenset({"write", "control", "critical", "engineering"})  # classes
 
 def doubts(baseline: Baseline) -> dict[str, Text]:
     """Lines that must not be approved in passing, with the reason: those need an approval that names them."""
-    asked = {it.server for it in baseline.exchanges.values() if it.way is Way.ASKS}
-    found = {}
+    lines = baseline.exchanges.values()
+    asked = {it.server for it in lines if it.way is Way.ASKS}
+    regular = {it.client for it in lines if it.period_s}
+    visitors = {it.client for it in lines if dangerous(it)} - regular
+    visited = Text(
+        "该主机没有规律的通信，学习期间却做过危险操作",
+        "a host without any rhythm that did something dangerous while learning",
+    )
+    found = {name: visited for name, host in baseline.hosts.items() if host.address in visitors}
     for name, line in baseline.exchanges.items():
         if dangerous(line):
             found[name] = Text(
                 "危险操作：学习期间见过，须逐行批准", "dangerous operation, seen while learning: needs its own approval"
             )
+        elif line.client in visitors:
+            found[name] = visited
         elif line.kind in CHANGING and line.client in asked:
             found[name] = Text(
                 "下命令的主机自己也被轮询：现场设备通常不会这样",

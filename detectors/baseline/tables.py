@@ -81,7 +81,7 @@ class Types:
 
 
 class Tables:
-    """Lines of a baseline by what stands in columns."""
+    """Lines of a baseline by what stands in columns. approved: numbers of hosts that people know of."""
 
     def __init__(self, baseline: Baseline) -> None:
         addresses = {it.address for it in baseline.hosts.values()}
@@ -94,12 +94,15 @@ class Tables:
         self._pairs: dict[tuple[int, int, int], list[ExchangeLine]] = {}
         self._asked_by: dict[int, dict[str, None]] = {}
         asks, asked = set(), set()
+        self.approved = {number[it.address] for it in baseline.hosts.values() if it.state is State.APPROVED}
         for name, line in baseline.exchanges.items():
             client, server = number[line.client], number[line.server]
             reports = int(line.way is Way.REPORTS)
             key = (client, server, int(line.protocol), line.station, line.function, line.subfunction, reports)
             self._lines.setdefault(key, []).append((name, line))
             self._pairs.setdefault(key[:3], []).append(line)
+            if line.state is State.APPROVED:
+                self.approved |= {client, server}
             if line.state is not State.REFUSED:
                 asked.add(server)
                 self._asked_by.setdefault(server, {})[line.client] = None

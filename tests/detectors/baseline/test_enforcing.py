@@ -93,7 +93,7 @@ def test_a_known_host_that_turns_to_another_device_is_a_new_talker(baseline: Bas
     read(plant, HISTORIAN, RTU)
     (found,) = outside(plant, baseline)
     assert (found.rule_id, found.severity) == ("baseline.new-talker", Severity.MEDIUM)
-    assert f"it is asked by {HMI} only" in found.explanation.en
+    assert f"is asked by {HMI} only" in found.explanation.en
 
 
 def test_a_historian_that_writes_uses_a_new_function(baseline: Baseline) -> None:

@@ -77,7 +77,8 @@ def test_a_stop_while_learning_gets_a_line_of_its_own_that_is_not_approved_in_pa
     plant = Plant()
     plant.exchange(HMI, PLC, s7comm.setup_communication(), s7comm.ack_data(0, bytes.fromhex("f0000001000101e0")), S7)
     stop = s7comm.job(7, bytes.fromhex("2900000000000950") + b"_PROGRAM"[:8])
-    for n in range(3):
+    for n in range(12):
+        plant.wait(1)
         plant.exchange(HMI, PLC, s7comm.job(n, s7comm.read_var((0x84, 1, 0, 8))),
                        s7comm.ack_data(n, b"\x04\x01", s7comm.read_var_data(bytes(8))), S7)  # fmt: skip
     plant.exchange(HMI, PLC, stop, s7comm.ack_data(7, b"\x29"), S7)
@@ -100,6 +101,19 @@ def test_a_polled_host_that_commands_is_not_approved_in_passing() -> None:
     baseline = learned(plant)
     odd = [baseline.exchanges[name] for name in doubts(baseline)]
     assert [(it.client, it.name) for it in odd] == [(RTU, "write_single_register")]
+
+
+def test_nothing_of_a_visitor_that_did_something_dangerous_is_approved_in_passing() -> None:
+    plant = Plant()
+    poll(plant, 20)
+    poll(plant, 2, client="10.1.0.66")
+    restart = modbus.adu(7, 1, modbus.diagnostics(1))
+    plant.exchange("10.1.0.66", PLC, restart, restart)
+    plant.wait(5)
+    baseline = learned(plant)
+    decide(baseline, (), State.APPROVED, "li.na", "walked the line", 1, all_safe=True)
+    assert {it.client for it in baseline.exchanges.values() if it.state is State.APPROVED} == {HMI}
+    assert {it.address for it in baseline.hosts.values() if it.state is State.APPROVED} == {HMI, PLC}
 
 
 def test_unsolicited_reports_are_learned_as_such() -> None:
