@@ -69,7 +69,8 @@ class Card:
     rows: by family and attack. techniques: ATT&CK id -> (attacks that it fits, found by a finding that names it).
     wrong: rule -> number of problems by severity; uncounted: the same of operations in captures whose operations nobody
     counted. hours: of ordinary traffic; quiet: captures of it, noisy: those of
-    them with a false alarm. reasons: why attacks cannot be seen. failed: captures without a score.
+    them with a false alarm.
+    reasons: why attacks cannot be seen; notes: what is known about those missed. failed: captures without a score.
     """
 
     rows: dict[tuple[str, str], Row] = field(default_factory=dict)
@@ -77,6 +78,7 @@ class Card:
     wrong: dict[str, dict[Severity, int]] = field(default_factory=dict)
     uncounted: dict[str, dict[Severity, int]] = field(default_factory=dict)
     reasons: dict[str, tuple[Text, Text]] = field(default_factory=dict)
+    notes: dict[str, tuple[Text, Text]] = field(default_factory=dict)
     failed: list[Score] = field(default_factory=list)
     captures: int = 0
     quiet: int = 0
@@ -136,6 +138,8 @@ def _count(card: Card, verdict: Verdict) -> None:
         fits = card.techniques.setdefault(technique, [0, 0])
         fits[0] += 1
         fits[1] += technique in named
+    if expected.note is not None and not verdict.found:
+        card.notes[expected.attack.en] = (expected.attack, expected.note)
     if expected.hidden is not None and not verdict.found:
         card.reasons[expected.attack.en] = (expected.attack, expected.hidden)
 

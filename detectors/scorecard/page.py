@@ -109,6 +109,9 @@ def page(card: Card, peer: Card | None = None, peer_version: str = "", lang: str
     if card.reasons:
         lines += ["", f"## {say('网络上看不到的攻击', 'What cannot be seen on the wire')}", ""]
         lines += [f"- {tell(attack)}{say('：', ': ')}{tell(why)}" for _, (attack, why) in sorted(card.reasons.items())]
+    if card.notes:
+        lines += ["", f"## {say('漏报及原因', 'What is missed, and why')}", ""]
+        lines += [f"- {tell(attack)}{say('：', ': ')}{tell(why)}" for _, (attack, why) in sorted(card.notes.items())]
     if card.failed:
         lines += ["", f"## {say('未能评分的抓包', 'Captures without a score')}", ""]
         lines += [f"- {score.case.path.name}: {score.failed}" for score in card.failed]

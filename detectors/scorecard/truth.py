@@ -40,7 +40,7 @@ class Expected:
 
     family, attack: what it is, for people. techniques, rules: a finding with any of these ATT&CK ids, or of a rule that
     matches any of these patterns, is fitting. least: and is at least so severe. hidden: why it cannot be seen on the
-    wire, None where it can.
+    wire, None where it can. note: what is known about those that are missed.
     """
 
     family: Text
@@ -49,6 +49,7 @@ class Expected:
     rules: tuple[str, ...] = ()
     least: Severity = Severity.INFORMATIONAL
     hidden: Text | None = None
+    note: Text | None = None
 
     def fits(self, rule: str, techniques: Sequence[str], severity: Severity) -> bool:
         """Whether a finding names this attack."""
@@ -149,7 +150,7 @@ class Meaning:
         return tuple(rule for name in notable for rule in self._operations.get(name, ()))
 
 
-_EXPECTED_KEYS = ("attack", "techniques", "rules", "least", "hidden")
+_EXPECTED_KEYS = ("attack", "techniques", "rules", "least", "hidden", "note")
 
 
 def _blocks(block: Block, key: str) -> list[Block]:
@@ -183,6 +184,7 @@ def _expected(block: Block, family: Text) -> Expected:
         rules=tuple(rules),
         least=Severity[word.upper()],
         hidden=templates(block, "hidden", ()) if "hidden" in block else None,
+        note=templates(block, "note", ()) if "note" in block else None,
     )
 
 

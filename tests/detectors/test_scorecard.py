@@ -150,6 +150,7 @@ def test_an_operation_that_nobody_counted_is_told_apart_from_a_false_alarm() -> 
 
 def test_the_card_counts_found_hidden_and_missed_apart() -> None:
     hidden = Attack(Expected(NAME, NAME, frozenset({"T0816"}), hidden=Text("看不见", "out of sight")))
+    noted = Attack(Expected(NAME, Text("另", "other"), frozenset({"T0888"}), note=Text("尚未", "not yet")))
     span = Span(0, S)
     verdicts = (judge(timed(span), span, [claim(0)]), judge(timed(span), span, []), judge(hidden, span, []))
     card = card_of([Score(Case(Path("x"), NAME, (timed(span),)), verdicts)])
@@ -160,6 +161,8 @@ def test_the_card_counts_found_hidden_and_missed_apart() -> None:
     assert "out of sight" in text
     assert "1 (50 %)" in text
     assert "看不见" in page(card, lang="zh")
+    assert "not yet" not in text
+    assert "other: not yet" in page(card_of([Score(Case(Path("x"), NAME), (judge(noted, span, []),))]))
 
 
 def test_a_manifest_with_windows_and_marked_frames_is_read(tmp_path: Path) -> None:
