@@ -10,8 +10,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+import numpy as np
+
 from detectors.cases import Cases
-from detectors.contract import Fresh, Scene, ends, station_of
+from detectors.contract import Fresh, Scene, alike, ends, station_of
 from detectors.finding import Finding, Severity, Text
 from sensor.decode.pdu import Outcome, Protocol, family
 from sensor.events import EventBatch
@@ -20,13 +22,13 @@ from sensor.operations import Verb
 ENOUGH = 3  # refusals: people mistype once or twice
 MAX_PAIRS = 4096  # pairs of hosts followed
 MAX_EACH = 256  # behaviours of one pair whose counters are read
-MAX_LOOKED = 4096  # refusals described in one batch, beyond those whose codes are known
+MAX_LOOKED = 4096  # refusals of one batch that are noted
 
 # Statuses that say "wrong password" whatever was asked.
 WRONG = {
-    Protocol.S7COMM: frozenset({0xD602}),
-    Protocol.BACNET: frozenset({4 << 16 | 26}),  # error class security, password-failure
-    Protocol.OPCUA: frozenset({0x801F, 0x8020, 0x8021}),  # user access denied, identity token invalid or rejected
+    Protocol.S7COMM: (0xD602,),
+    Protocol.BACNET: (4 << 16 | 26,),  # error class security, password-failure
+    Protocol.OPCUA: (0x801F, 0x8020, 0x8021),  # user access denied, identity token invalid or rejected
 }
 
 
@@ -67,17 +69,22 @@ class Passwords:
         new = self._fresh.rows(table)
         if not len(new):
             return
-        outcome = table["outcome"][new]
-        refused = new[outcome == Outcome.REFUSED][:MAX_LOOKED]
-        for row in refused.tolist():
-            b = table[row]
-            protocol = family(int(b.protocol))
-            if int(b.status) in WRONG.get(protocol, ()) or self._is_login(scene, row):
-                self._note(int(b.client), int(b.server), protocol, row, granted=False)
-        for key, pair in self._pairs.items() if (outcome == Outcome.ANSWERED).any() else ():
-            mine = new[
-                (outcome == Outcome.ANSWERED) & (table["client"][new] == key[0]) & (table["server"][new] == key[1])
-            ]
+        b = table[new[0] :]  # a view: a flood of behaviours is not copied
+        refused = np.flatnonzero(b["outcome"] == Outcome.REFUSED)
+        wrong = np.zeros(len(refused), np.bool_)
+        for protocol, statuses in WRONG.items():
+            wrong |= (b["protocol"][refused] == protocol) & np.isin(b["status"][refused], statuses)
+        codes = [b[name][refused] for name in ("protocol", "function", "subfunction")]
+        for same in alike(codes) if len(refused) else ():
+            wrong[same] |= self._is_login(scene, int(new[refused[same[0]]]))
+        for row in new[refused[wrong]][:MAX_LOOKED].tolist():
+            one = table[row]
+            self._note(int(one.client), int(one.server), family(int(one.protocol)), row)
+        if not self._pairs:
+            return
+        granted = new[b["outcome"] == Outcome.ANSWERED]
+        for key, pair in self._pairs.items() if len(granted) else ():
+            mine = granted[(table["client"][granted] == key[0]) & (table["server"][granted] == key[1])]
             logins = [row for row in mine[:MAX_EACH].tolist() if self._is_login(scene, row)]
             pair.granted += logins[: MAX_EACH - len(pair.granted)]
 
@@ -89,14 +96,14 @@ class Passwords:
             self._login[key] = scene.view.behaviours.describe(row).get("event.action") == Verb.AUTHENTICATE
         return self._login[key]
 
-    def _note(self, client: int, server: int, protocol: int, row: int, *, granted: bool) -> None:
+    def _note(self, client: int, server: int, protocol: int, row: int) -> None:
+        """Remember a refusal."""
         key = (client, server, protocol)
         if key not in self._pairs and len(self._pairs) >= MAX_PAIRS:
             return
         pair = self._pairs.setdefault(key, _Pair())
-        rows = pair.granted if granted else pair.refused
-        if len(rows) < MAX_EACH:
-            rows.append(row)
+        if len(pair.refused) < MAX_EACH:
+            pair.refused.append(row)
 
     def _judge(self, scene: Scene) -> None:
         table = scene.view.behaviours.table

@@ -69,7 +69,7 @@ class Stuxnet:
         new = self._fresh.rows(table)
         if not len(new):
             return
-        b = table[new]
+        b = table[new[0] :]  # a view: a flood of behaviours is not copied
         asked = (b["protocol"] == Protocol.S7COMM) & (b["outcome"] == Outcome.ASKED)
         target = b["object"] >> 32
         probe = asked & (b["function"] == READ) & (target == DATA_BLOCKS << 16 | PROBED_DB)
