@@ -7,6 +7,7 @@ from itertools import islice
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from detectors import knowledge
 from detectors.contract import Fresh, Labels, Scene, alike, ends, station_of
@@ -32,12 +33,15 @@ class Refusal(NamedTuple):
     unknown: bool
 
 
+_COLUMNS = ("function", "subfunction", "object", "detail", "status")
+
+
 class _Pair:
     """What one asker tried on one device."""
 
     def __init__(self, problem: Problem) -> None:
         self.problem = problem
-        self.seen: dict[Hashable, tuple[int, str]] = {}  # thing -> (first seen, in words)
+        self.seen: dict[Hashable, tuple[int, Refusal]] = {}  # thing -> (first seen, how)
         self.found = False
 
 
@@ -54,7 +58,11 @@ class Scans:
         what: Callable[[Refusal], Hashable],
         shown: Callable[[Refusal], str],
     ) -> None:
-        """counts: whether a refusal belongs to this scan; what: the thing that must be distinct; shown: it in words."""
+        """What is counted.
+
+        counts: whether a refusal belongs to this scan, by its protocol, status and `unknown` alone. what: the thing
+        that must be distinct. shown: it in words.
+        """
         self._rule = knowledge.detector_rules()[rule_id]
         self._enough, self._window_ns = enough, window_ns
         self._counts, self._what, self._shown = counts, what, shown
@@ -89,19 +97,39 @@ class Scans:
         if not len(new):
             return
         self._pair_of.grow(len(table))
-        unknown = (table["anomalies"][new] & Anomaly.UNKNOWN_FUNCTION) != 0
-        asked = (table["outcome"][new] == Outcome.ASKED) & unknown
-        for row in new[asked | (table["outcome"][new] == Outcome.REFUSED)].tolist():
-            b = table[row]
-            refusal = Refusal(
-                family(int(b.protocol)), int(b.function), int(b.subfunction), int(b.object), int(b.detail),
-                int(b.status),
-                b.outcome == Outcome.ASKED,
-            )  # fmt: skip
-            if self._counts(refusal):
-                number = self._pair(scene, row)
-                self._pair_of.values[row] = number
-                self._note(self._pairs[number], refusal, int(b.first_ns))
+        b = table[new[0] :]  # a view: a flood of behaviours is not copied
+        asked = (b["outcome"] == Outcome.ASKED) & ((b["anomalies"] & Anomaly.UNKNOWN_FUNCTION) != 0)
+        rows = np.flatnonzero(asked | (b["outcome"] == Outcome.REFUSED))
+        if not len(rows):
+            return
+        b = b[rows]
+        mine = self._counted(b)
+        b, rows = b[mine], new[rows[mine]]
+        for same in alike([b["client"], b["server"], b["protocol"], b["station"]]) if len(rows) else ():
+            number = self._pair(scene, int(rows[same[0]]))
+            self._pair_of.values[rows[same]] = number
+            it = self._pairs[number]
+            if len(it.seen) >= MAX_DISTINCT and it.found:
+                continue  # more are only counted
+            protocol = family(int(b["protocol"][same[0]]))
+            unknown = (b["outcome"][same] == Outcome.ASKED).tolist()
+            first_ns = b["first_ns"][same].tolist()
+            function, subfunction, thing, detail, status = (b[name][same].tolist() for name in _COLUMNS)
+            for at, now_ns in enumerate(first_ns):
+                refusal = Refusal(
+                    protocol, function[at], subfunction[at], thing[at], detail[at], status[at], unknown[at]
+                )
+                self._note(it, refusal, now_ns)
+
+    def _counted(self, b: npt.NDArray[np.void]) -> npt.NDArray[np.bool_]:
+        """Which behaviours belong to this scan: protocol, status and outcome decide, so one of each is asked about."""
+        counted = np.zeros(len(b), np.bool_)
+        for same in alike([b["protocol"], b["status"], b["outcome"]]):
+            one = b[same[0]]
+            counted[same] = self._counts(
+                Refusal(family(int(one.protocol)), -1, -1, -1, 0, int(one.status), one.outcome == Outcome.ASKED)
+            )
+        return counted
 
     def _pair(self, scene: Scene, row: int) -> int:
         """Number of the pair that a behaviour belongs to."""
@@ -129,7 +157,7 @@ class Scans:
         """Remember a thing that was tried; forget what lies before the window as long as it makes no scan."""
         thing = self._what(refusal)
         if thing not in it.seen and len(it.seen) < MAX_DISTINCT:
-            it.seen[thing] = (now_ns, self._shown(refusal))
+            it.seen[thing] = (now_ns, refusal)
         if not it.found and len(it.seen) >= self._enough:
             it.seen = {thing: at for thing, at in it.seen.items() if now_ns - at[0] <= self._window_ns}
             it.found = len(it.seen) >= self._enough
@@ -137,7 +165,7 @@ class Scans:
     def _say(self, scene: Scene, *, final: bool) -> Iterator[Finding]:
         for it in self._pairs:
             if it.found and it.problem.open and (final or it.problem.due(scene.now_ns)):
-                examples = [shown for _, shown in islice(it.seen.values(), MAX_LISTED + 1)]
+                examples = [self._shown(refusal) for _, refusal in islice(it.seen.values(), MAX_LISTED + 1)]
                 values = {"distinct": len(it.seen), "examples": ", ".join(examples[:MAX_LISTED])}
                 if len(examples) > MAX_LISTED:
                     values["examples"] = f"{values['examples']}, …"
