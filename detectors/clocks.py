@@ -58,7 +58,6 @@ class Clocks:
         if not len(new):
             return
         b = table.take(new)
-        b = table[new[0] :]  # a view: a flood of behaviours is not copied
         function = b["function"]
         sets = (b["protocol"] == Protocol.DNP3) & (function == DNP3_WRITE) & (b["object"] >> 8 == TIME_GROUP)
         iec = (b["protocol"] == Protocol.IEC104) & (function == IEC104_CLOCK)

@@ -107,11 +107,6 @@ class Flood:
         confirms = (b["protocol"] == Protocol.DNP3) & (b["kind"] == Kind.REQUEST) & (b["function"] == CONFIRM)
         new = new[(b["protocol"] != Protocol.GOOSE) & ~confirms]
         b = table.take(new)
-        b = table[new[0] :]  # a view: a flood of behaviours is not copied
-        wanted = (b["outcome"] == Outcome.ASKED) | (b["outcome"] == Outcome.UNSOLICITED)
-        wanted &= b["protocol"] != Protocol.GOOSE
-        wanted &= (b["protocol"] != Protocol.DNP3) | (b["kind"] != Kind.REQUEST) | (b["function"] != CONFIRM)
-        new, b = new[wanted], b[wanted]
         if not len(new):
             return
         group = np.where(b["protocol"] == Protocol.DNP3, b["object"] >> 8, -1)

@@ -57,7 +57,6 @@ class GooseStream:
         if not len(new):
             return
         b = table.take(new)
-        b = table[new[0] :]  # a view: a flood of behaviours is not copied
         sound = (b["protocol"] == GOOSE) & (b["function"] == 1) & ((b["subfunction"] & BROKEN) == 0)
         for row in new[sound][:MAX_STREAMS].tolist():
             one = table[row]

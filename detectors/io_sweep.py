@@ -62,7 +62,6 @@ class IoSweep:
         if not len(new):
             return
         b = table.take(new)
-        b = table[new[0] :]  # a view: a flood of behaviours is not copied
         iec = (b["protocol"] == Protocol.IEC104) & np.isin(b["function"], IEC104_COMMANDS)
         dnp3 = (b["protocol"] == Protocol.DNP3) & np.isin(b["function"], DNP3_CONTROLS)
         dnp3 &= b["object"] >> 8 == CONTROL_BLOCK

@@ -73,7 +73,6 @@ class Masters:
             return
         self._pair_of.grow(len(table))
         b = table.take(new)
-        b = table[new[0] :]  # a view: a flood of behaviours is not copied
         new = new[np.isin(b["protocol"], PROTOCOLS) & np.isin(b["outcome"], SPOKEN)]
         b = table.take(new)
         for same in alike([b["server"], b["client"], b["protocol"], b["station"]]) if len(new) else ():

@@ -63,7 +63,6 @@ class Reporting:
         if not len(new):
             return
         b = table.take(new)
-        b = table[new[0] :]  # a view: a flood of behaviours is not copied
         for protocol, function in OFF.items():
             off = (b["protocol"] == protocol) & (b["function"] == function) & (b["outcome"] == Outcome.ASKED)
             for row in new[off][: max(MAX_DEVICES - len(self._silenced), 0)].tolist():

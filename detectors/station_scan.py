@@ -65,8 +65,6 @@ class StationScan:
             return
         b = table.take(new)
         b = b.compress((b["outcome"] == Outcome.ASKED) & (b["station"] >= 0) & np.isin(b["protocol"], NUMBERED))
-        b = table[new[0] :]  # a view: a flood of behaviours is not copied
-        b = b[(b["outcome"] == Outcome.ASKED) & (b["station"] >= 0) & np.isin(b["protocol"], NUMBERED)]
         if not len(b):
             return
         for same in alike([b["client"], b["server"], b["protocol"]]):
