@@ -67,6 +67,7 @@ class Addresses:
     def __init__(self) -> None:
         self._claims: dict[Place, dict[str, _Claim]] = {}
         self._own: dict[str, set[str]] = {}  # card -> addresses that it claims
+        self._contested: set[str] = set()  # addresses that two cards claim
         self._askers: dict[str, _Asker] = {}
         self._sides = np.full(1 << 10, -1, np.int64)  # 2 * conversation + forward -> card that sends it
         self._recycled = 0
@@ -125,6 +126,7 @@ class Addresses:
     def _conflict(self, place: Place, card: str, other: str, notice: Notice, scene: Scene) -> None:
         """Two cards use one address."""
         address = place[2]
+        self._contested.add(address)
         between = next((one for one in (card, other) if len(self._own[one]) > 1), None)
         case = self._cases.case(
             scene, "address.conflict", (place, *sorted((card, other))), protocol="arp",
@@ -133,11 +135,16 @@ class Addresses:
         case.values = {"examples": f"{card}, {other}", "seen": None}
         case.severity = Severity.MEDIUM
         if between is not None:
-            rest = examples(sorted(self._own[between] - {address}))
+            rest = examples(self._named(between, address))
             case.severity = Severity.HIGH
             case.values["seen"] = Text(f"其中 {between} 还使用 {rest}", f"of these {between} also uses {rest}")
         case.problem.add(notice.count, notice.first_ns, notice.last_ns)
         scene.show_notice(case.problem.exhibit, notice)
+
+    def _named(self, card: str, address: str) -> list[str]:
+        """Addresses besides this one by which people know a card: those that nobody else claims, if it has any."""
+        own = self._own[card] - {address}
+        return sorted(own - self._contested or own)
 
     def _ask(self, asker: _Asker, target: str, notice: Notice, scene: Scene) -> None:
         first_ns, _, count = asker.asked.get(target, (notice.first_ns, 0, 0))
@@ -255,7 +262,7 @@ class Addresses:
             case = self._cases.case(
                 scene, "address.impostor", (address, card), protocol="tcp", source_ip=address, destination_ip=other
             )
-            case.values = {"seen": card, "other": examples(sorted(own)), "state": was}
+            case.values = {"seen": card, "other": examples(self._named(card, address)), "state": was}
             case.problem.add(count, int(times.min()), int(times.max()))
             scene.show(case.problem.exhibit, batch, (int(rows[at]),))
 
