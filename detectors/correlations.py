@@ -211,8 +211,13 @@ class Correlations:
                 it.sliding.left_out = 0
             for key, problem in it.problems.items():
                 if problem.open and (final or problem.due(scene.now_ns)):
-                    seen = list(it.values.get(key, {}))
+                    seen = [_shown(value) for value in it.values.get(key, {})]
                     yield problem.record(scene.now_ns, {"examples": seen, "distinct": len(seen)})
+
+
+def _shown(value: Hashable) -> Hashable:
+    """A value as people read it: a list of one is its member."""
+    return "+".join(map(str, value)) if isinstance(value, tuple) else value
 
 
 def _hashable(value: Any) -> Hashable:

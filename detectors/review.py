@@ -12,7 +12,7 @@ from detectors.knowledge import Rule
 from detectors.scorecard.truth import Meaning
 from detectors.sigma.rule import Broken, Correlation, SigmaRule
 from detectors.sigma.ruleset import compile_folders, shipped
-from detectors.sigma.sample_run import run, verdict
+from detectors.sigma.sample_run import run, told, verdict
 from detectors.sigma.samples import Sample, load_samples
 from detectors.sigma.words import in_words
 
@@ -81,7 +81,7 @@ def try_samples(names: Sequence[str]) -> Iterator[tuple[str, Sequence[str]]]:
     if unknown := [name for name in names if name not in known]:
         raise KeyError(unknown[0])
     samples = load_samples(rules_folder() / "samples")
-    wanted = list(names) or sorted(known)
+    wanted = list(names) or told(rules)
     chosen: list[Sample] = [sample for name in wanted for sample in samples.get(name, ())]
     given = run(chosen, rules)
     said: dict[str, list[str]] = {name: [] for name in wanted}

@@ -25,6 +25,11 @@ def findings(frames_: Iterable[FrameBatch], rules: RuleSet) -> Iterator[Finding]
     return pipeline.run(frames_)
 
 
+def told(rules: RuleSet) -> list[str]:
+    """The names of the rules that make findings; others only serve a correlation and are shown by its samples."""
+    return sorted(rule.id for rule in rules.rules if rule.generate) + sorted(rule.id for rule in rules.correlations)
+
+
 def run(samples: Sequence[Sample], rules: RuleSet) -> list[set[str]]:
     """The names of the rules that are found in each sample; ContentError for a capture that cannot be read."""
     found: list[set[str]] = [set() for _ in samples]

@@ -114,15 +114,15 @@ NAMED = {
         "operation.s7comm.start",
     },
     "request download": {"engineering.program-download", "operation.s7comm.download"},
-    "cold restart": {"operation.dnp3.cold-restart"},
-    "warm restart": {"operation.dnp3.warm-restart"},
+    "cold restart": {"operation.dnp3.cold-restart", "pattern.dnp3.silenced-and-restarted"},
+    "warm restart": {"operation.dnp3.warm-restart", "pattern.dnp3.silenced-and-restarted"},
     "stop application": {"operation.dnp3.stop-application"},
     "disable unsolicited": {"operation.dnp3.disable-unsolicited"},
     "direct operate no ack": {"operation.dnp3.direct-operate-no-answer"},
     "write": {"operation.dnp3.write", "operation.dnp3.set-clock"},
     "diagnostics": {
         "operation.modbus.force-listen-only", "operation.modbus.restart-communications",
-        "operation.modbus.clear-counters",
+        "operation.modbus.clear-counters", "pattern.modbus.silenced-and-wiped",
     },
     "write file record": {"engineering.file-transfer", "operation.modbus.write-file-record"},
 }  # fmt: skip
