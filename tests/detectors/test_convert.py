@@ -11,11 +11,19 @@ from support.index import event_index
 
 from detectors.content import rules_folder
 from detectors.sigma.convert import FORMATS, convert_named, index_mapping
+from detectors.sigma.matcher import Matcher
+from detectors.sigma.ruleset import shipped
 from detectors.sigma.sample_frames import frames, number_of
 from detectors.sigma.samples import load_samples
 from fenghuo import main
+from sensor.capture.source import open_capture
 from sensor.decode.decoder import Decoder
 from sensor.schema import FIELDS
+from sensor.view import Fields
+
+ROOT = Path(__file__).resolve().parents[2]
+SHARED = ROOT.parent / "shared" / "captures"  # where it is there
+SMALL = 60_000  # bytes of a shared capture
 
 
 def test_queries_find_the_samples_of_their_rules_and_no_near_misses(elasticsearch_url: str) -> None:
@@ -36,6 +44,33 @@ def test_queries_find_the_samples_of_their_rules_and_no_near_misses(elasticsearc
         if sample.rule in queries and (number in found[sample.rule]) != sample.matches
     ]
     assert not wrong, "\n".join(wrong)
+
+
+def test_queries_find_the_same_events_as_the_stream(elasticsearch_url: str) -> None:
+    rules = shipped().rules
+    queries = {it.name: it.query for it in convert_named((), "lucene") if it.query}
+    assert queries.keys() == {rule.id for rule in rules}
+    own = sorted(path for path in (ROOT / "pcaps").rglob("*.pcap*") if path.suffix != ".toml")
+    shared = [path for path in sorted(SHARED.glob("*/*/capture.pcap*")) if path.stat().st_size < SMALL]
+    events: list[Fields] = []
+    matched: dict[str, set[int]] = {name: set() for name in queries}
+    for path in [*own, *shared]:
+        decoder, matcher = Decoder(), Matcher(rules)
+        for batch in decoder.decode(open_capture(path)):
+            matcher.observe(decoder.view, batch, int(batch.columns.ts_ns.max()) if batch.size else 0)
+            for row, label in enumerate(matcher.label.tolist()):
+                for number in matcher.sets[label] if label >= 0 else ():
+                    matched[rules[number].id].add(len(events) + row)
+            for number, rows in matcher.late:
+                matched[rules[number].id].update(len(events) + row for row in rows.tolist())
+            events += [decoder.view.fields(batch, row) for row in range(batch.size)]
+        assert not matcher.unseen, path
+    assert sum(map(bool, matched.values())) >= 20
+    with event_index(elasticsearch_url, "captures") as index:
+        index.add(events)
+        found = index.found(queries)
+    differ = {name: sorted(found[name] ^ matched[name])[:5] for name in queries if found[name] != matched[name]}
+    assert not differ
 
 
 def test_texts_are_compared_without_case(elasticsearch_url: str) -> None:
