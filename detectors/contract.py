@@ -161,7 +161,11 @@ class Detector(Interface):
 
 
 class Fresh:
-    """Rows of a growing table that were not looked at yet."""
+    """Rows of a growing table that were not looked at yet.
+
+    Take them by `table.take(rows)` or one column at a time: `table[rows]` copies record by record, at twenty times
+    the cost.
+    """
 
     def __init__(self) -> None:
         self.known = 0

@@ -156,14 +156,14 @@ class NewWriter:
         if it.client < 0:
             return first_ns - scene.start_ns >= learn_ns
         earlier = _requests(scene, before_ns=first_ns)
-        device = earlier[earlier["server"] == it.server]
+        device = earlier.compress(earlier["server"] == it.server)
         if not len(device):
             return False
         learned_ns = int(device["first_ns"].min()) + learn_ns
-        known = device[device["first_ns"] <= learned_ns]
+        known = device.compress(device["first_ns"] <= learned_ns)
         if first_ns < learned_ns or int(known["count"].sum()) < MIN_EXCHANGES:
             return False
-        polled = earlier[earlier["server"] == it.client]
+        polled = earlier.compress(earlier["server"] == it.client)
         asks = earlier["client"] == it.client
         if int(polled["count"].sum()) >= MIN_EXCHANGES and not asks.any():
             it.problem.rule = self._rules["writer.polled-device"]
@@ -212,6 +212,7 @@ class NewWriter:
 def _requests(scene: Scene, before_ns: int) -> npt.NDArray[np.void]:
     """Request behaviours that were there before a time."""
     table = scene.view.behaviours.table
-    rows = (table["kind"] == Kind.REQUEST) & (table["outcome"] == Outcome.ASKED) & (table["first_ns"] < before_ns)
-    earlier: npt.NDArray[np.void] = table.compress(rows)
+    rows = np.flatnonzero(table["first_ns"] < before_ns)
+    rows = rows[(table["kind"][rows] == Kind.REQUEST) & (table["outcome"][rows] == Outcome.ASKED)]
+    earlier: npt.NDArray[np.void] = table.take(rows)
     return earlier

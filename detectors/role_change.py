@@ -71,7 +71,7 @@ class RoleChange:
         new = new[np.isin(table["protocol"][new], PROTOCOLS)]
         if not len(new):
             return
-        b = table[new]
+        b = table.take(new)
         codes = b["protocol"].astype(np.int64) << 16 | (b["function"] & 0xFFFF)
         own = np.isin(codes, [protocol << 16 | function for protocol, function in FETCHED_BY_DEVICE])
         requests = new[(b["kind"] == Kind.REQUEST) & (b["outcome"] == Outcome.ASKED) & ~own]
@@ -90,14 +90,14 @@ class RoleChange:
         waiting, self._waiting = self._waiting, []
         table = scene.view.behaviours.table
         for it in waiting:
-            polled = table[(table["server"] == it.host) & (table["kind"] == Kind.REQUEST)]
+            polled = table.take(np.flatnonzero((table["server"] == it.host) & (table["kind"] == Kind.REQUEST)))
             before = polled[polled["first_ns"] < it.first_ns]
             asks = np.flatnonzero((table["client"] == it.host) & (table["kind"] == Kind.REQUEST))
             if int(before["count"].sum()) < MIN_EXCHANGES or it.first_ns - int(before["first_ns"].min()) < learn_ns:
                 continue
             if self._roles.commands(scene.view, asks):
                 continue
-            b = table[asks]
+            b = table.take(asks)
             fields = scene.view.behaviours.describe(it.row)
             problem = Problem(
                 self._rule,

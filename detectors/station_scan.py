@@ -89,9 +89,8 @@ class StationScan:
         """A finding where enough of the stations of a pair were tried and are not there."""
         client, server, protocol = key
         table = scene.view.behaviours.table
-        mine = np.flatnonzero(
-            (table["client"] == client) & (table["server"] == server) & (table["protocol"] == protocol)
-        )
+        mine = np.flatnonzero(table["server"] == server)
+        mine = mine[(table["client"][mine] == client) & (table["protocol"][mine] == protocol)]
         b = table.take(mine)
         asked = b["outcome"] == Outcome.ASKED
         recent = asked & (b["last_ns"] >= scene.now_ns - WINDOW_NS)
