@@ -50,7 +50,7 @@ def blind(view: View, roles: Roles, client: int, server: int, writes: Sequence[W
     table = view.behaviours.table
     if steady([time for time, _, _ in writes]):
         return None
-    rows = np.flatnonzero(table["server"] == server)
+    rows = np.flatnonzero(view.behaviours.column("server") == server)
     rows = rows[table["client"][rows] == client]
     rows = rows[(table["kind"][rows] == Kind.REQUEST) | (table["asked"][rows] < 0)]
     if len(rows) > MAX_ROWS:

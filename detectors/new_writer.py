@@ -212,7 +212,7 @@ class NewWriter:
 def _requests(scene: Scene, before_ns: int) -> npt.NDArray[np.void]:
     """Request behaviours that were there before a time."""
     table = scene.view.behaviours.table
-    rows = np.flatnonzero(table["first_ns"] < before_ns)
+    rows = np.flatnonzero(scene.view.behaviours.column("first_ns") < before_ns)
     rows = rows[(table["kind"][rows] == Kind.REQUEST) & (table["outcome"][rows] == Outcome.ASKED)]
     earlier: npt.NDArray[np.void] = table.take(rows)
     return earlier

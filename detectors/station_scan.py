@@ -89,7 +89,7 @@ class StationScan:
         """A finding where enough of the stations of a pair were tried and are not there."""
         client, server, protocol = key
         table = scene.view.behaviours.table
-        mine = np.flatnonzero(table["server"] == server)
+        mine = np.flatnonzero(scene.view.behaviours.column("server") == server)
         mine = mine[(table["client"][mine] == client) & (table["protocol"][mine] == protocol)]
         b = table.take(mine)
         asked = b["outcome"] == Outcome.ASKED
