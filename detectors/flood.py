@@ -111,8 +111,10 @@ class Flood:
             return
         group = np.where(b["protocol"] == Protocol.DNP3, b["object"] >> 8, -1)
         columns = [b["client"], b["server"], b["protocol"], b["station"], b["function"], b["subfunction"], group]
-        for same in alike(columns):
-            key = tuple(int(column[same[0]]) for column in columns)
+        groups = list(alike(columns))
+        first = np.array([same[0] for same in groups])
+        keys = zip(*(column[first].tolist() for column in columns), strict=True)
+        for key, same in zip(keys, groups, strict=True):
             number = self._streams.get(key)
             if number is None:
                 if len(self._sample) >= MAX_STREAMS:

@@ -27,7 +27,11 @@ def alike(columns: Sequence[npt.NDArray[Any]]) -> Iterator[npt.NDArray[np.int64]
     changes = np.zeros(len(order) - 1, np.bool_)
     for column in differing:
         changes |= column[order[1:]] != column[order[:-1]]
-    yield from np.split(order, np.flatnonzero(changes) + 1)
+    begin = 0
+    for end in (np.flatnonzero(changes) + 1).tolist():  # np.split takes fifty times as long
+        yield order[begin:end]
+        begin = end
+    yield order[begin:]
 
 
 def _packed(columns: Sequence[npt.NDArray[Any]]) -> npt.NDArray[Any] | None:

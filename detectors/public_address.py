@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator
 from ipaddress import ip_address
 
 import numpy as np
+import numpy.typing as npt
 
 from detectors.cases import Cases, carried
 from detectors.contract import Scene
@@ -19,12 +20,14 @@ from detectors.finding import Finding, Severity
 from detectors.roles import Roles, said
 from detectors.sweep import PORTS, SETTLED_NS
 from detectors.talks import FreshTalks, Rows, called
+from sensor.decode.ip import V4
 from sensor.decode.packet import TCP, UDP
 from sensor.events import EventBatch
 from sensor.operations import Verb
 
 MAX_PENDING = 1 << 14  # conversations on industrial ports that wait for their first answer
 MAX_HOSTS = 1 << 16  # addresses whose kind is remembered
+TEN, GROUPS = 10, 224  # first octets of private addresses (RFC 1918) and, from there on, of groups (RFC 5771)
 
 
 class PublicAddress:
@@ -56,8 +59,10 @@ class PublicAddress:
         if len(new):
             talks = table.take(new)
             new = new[np.isin(talks["transport"], (TCP, UDP))]
-            one_public = [row for row in new[: 4 * MAX_PENDING].tolist() if self._outside(scene, row)]
-            rows = np.array(one_public[: max(MAX_PENDING - len(self._rows), 0)], np.int64)
+            new = new[: 4 * MAX_PENDING]
+            talks = table.take(new)
+            outside = self._are_public(scene, talks["a_host"]) != self._are_public(scene, talks["b_host"])
+            rows = new[outside][: max(MAX_PENDING - len(self._rows), 0)]
             self._rows = np.concatenate([self._rows, rows])
             self._numbers = np.concatenate([self._numbers, table["number"][rows]])
         if not len(self._rows) or not (final or scene.now_ns - table["first_ns"][self._rows[0]] >= SETTLED_NS):
@@ -71,10 +76,17 @@ class PublicAddress:
         for row in rows[speaks].tolist():
             self._tell(scene, row)
 
-    def _outside(self, scene: Scene, row: int) -> bool:
-        """Whether exactly one end has a public address."""
-        talk = scene.view.conversations[row]
-        return self._is_public(scene, int(talk.a_host)) != self._is_public(scene, int(talk.b_host))
+    def _are_public(self, scene: Scene, hosts: npt.NDArray[np.int32]) -> npt.NDArray[np.bool_]:
+        """Which of these rows of the host table hold public addresses."""
+        different, place = np.unique(hosts, return_inverse=True)
+        addresses = scene.view.state.hosts.take(different)
+        first = (addresses["lo"] >> np.uint64(24)) & np.uint64(0xFF)
+        # Most hosts of a plant are in 10/8 or speak to a group: they need no closer look.
+        near = (addresses["family"] == V4) & ((first == TEN) | (first >= GROUPS))
+        public = np.zeros(len(different), np.bool_)
+        for at in np.flatnonzero(~near).tolist():
+            public[at] = self._is_public(scene, int(different[at]))
+        return public[place.reshape(-1)]
 
     def _is_public(self, scene: Scene, host: int) -> bool:
         if host not in self._public:

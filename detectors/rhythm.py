@@ -170,7 +170,9 @@ class Rhythm:
             return
         keys = self._keys.of([b[name] for name in PAIR])
         _, first, inverse = np.unique(keys, return_index=True, return_inverse=True)
-        pairs = np.array([self._number(view, b[at], int(rows[at])) for at in first.tolist()])[inverse]
+        whose = zip(*(b[name][first].tolist() for name in PAIR), strict=True)
+        numbers = [self._number(view, key, row) for key, row in zip(whose, rows[first].tolist(), strict=True)]
+        pairs = np.array(numbers)[inverse]
         lanes = np.where(pairs >= 0, 3 * pairs + role, -1)
         self._lane_of.values[rows] = lanes
         wanted = np.flatnonzero((lanes >= 0) & (self._room[lanes] > 0))
@@ -180,9 +182,8 @@ class Rhythm:
                 self._behaviours.setdefault(lane, []).append(row)
                 self._place[row] = len(self._place)
 
-    def _number(self, view: View, b: Any, row: int) -> int:
+    def _number(self, view: View, key: tuple[int, ...], row: int) -> int:
         """Number of the pair that a behaviour belongs to, -1 where there is no room for it."""
-        key = tuple(int(b[name]) for name in PAIR)
         if key not in self._index:
             if len(self._pairs) >= MAX_PAIRS:
                 return -1

@@ -67,15 +67,20 @@ class StationScan:
         b = b.compress((b["outcome"] == Outcome.ASKED) & (b["station"] >= 0) & np.isin(b["protocol"], NUMBERED))
         if not len(b):
             return
-        for same in alike([b["client"], b["server"], b["protocol"]]):
-            one = b[same[0]]
-            key = (int(one.client), int(one.server), int(one.protocol))
-            if key not in self._stations and len(self._stations) >= MAX_PAIRS:
-                continue
-            stations = self._stations.setdefault(key, set())
+        client, server, protocol, station = (b[name] for name in ("client", "server", "protocol", "station"))
+        for same in alike([client, server, protocol]):
+            at = same[0]
+            key = (int(client[at]), int(server[at]), int(protocol[at]))
+            stations = self._stations.get(key)
+            if stations is None:
+                if len(self._stations) >= MAX_PAIRS:
+                    continue
+                stations = self._stations[key] = set()
             before = len(stations)
-            if before < MAX_STATIONS:
-                stations.update(np.unique(b["station"][same])[: MAX_STATIONS - before].tolist())
+            if len(same) == 1 and before < MAX_STATIONS:
+                stations.add(int(station[at]))
+            elif before < MAX_STATIONS:
+                stations.update(np.unique(station[same])[: MAX_STATIONS - before].tolist())
             if len(stations) >= ENOUGH and len(stations) > before:
                 self._pending.setdefault(key, int(b["first_ns"][same].max()))
 

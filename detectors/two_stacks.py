@@ -83,8 +83,8 @@ class TwoStacks:
                 frames.data, frames.offset, frames.captured, frames.link, frames.first,
                 self._began, self._new, self._odd, self._odd_began,
             )  # fmt: skip
-            met = [self._meet(scene, slot) for slot in self._new[:news].tolist()]
-            if any(met):  # a direction that is somebody else's from its first message on: once more
+            # A direction that is somebody else's from its first message on: once more.
+            if news and self._meet(scene, self._new[:news]):
                 continue
             self._count(batch, self._odd[:odds], self._odd_began[:odds], scene)
             row = reached
@@ -98,20 +98,27 @@ class TwoStacks:
         for same in alike([slots]):
             self._tell(scene, batch, rows[same], int(slots[same[0]]), int(began[same[0]]))
 
-    def _meet(self, scene: Scene, slot: int) -> bool:
-        """The first message of one direction of a conversation: whether its service had another stack before."""
-        talk = scene.view.conversations[slot >> 1]
-        if talk.tunnel:
-            self._began[slot] = UNKNOWN
-            return False
-        host, port = (talk.a_host, talk.a_port) if slot & 1 else (talk.b_host, talk.b_port)
-        if port >= EPHEMERAL:
-            return False
-        service, began = (int(host), int(port)), int(self._began[slot])
-        if service not in self._services and len(self._services) < MAX_SERVICES:
-            self._services[service] = began
-        self._began[slot] = self._services.get(service, began)
-        return int(self._began[slot]) != began
+    def _meet(self, scene: Scene, slots: npt.NDArray[np.int64]) -> bool:
+        """First messages of directions of conversations: whether the service of one had another stack before."""
+        talks = scene.view.conversations.take(slots >> 1)
+        carried = talks["tunnel"] != 0
+        self._began[slots[carried]] = UNKNOWN
+        of_a = (slots & 1).astype(np.bool_)
+        hosts = np.where(of_a, talks["a_host"], talks["b_host"])
+        ports = np.where(of_a, talks["a_port"], talks["b_port"])
+        serves = ~carried & (ports < EPHEMERAL)
+        another = False
+        for slot, host, port in zip(
+            slots[serves].tolist(), hosts[serves].tolist(), ports[serves].tolist(), strict=True
+        ):
+            service, began = (host, port), int(self._began[slot])
+            if service not in self._services and len(self._services) < MAX_SERVICES:
+                self._services[service] = began
+            known = self._services.get(service, began)
+            if known != began:
+                self._began[slot] = known
+                another = True
+        return another
 
     def _tell(self, scene: Scene, batch: EventBatch, rows: npt.NDArray[np.int64], slot: int, began: int) -> None:
         """Count messages of one direction that another stack has sent."""
