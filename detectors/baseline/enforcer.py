@@ -3,7 +3,7 @@
 The baseline becomes tables when a run begins (detectors/baseline/tables.py). A behaviour is compared once, when new,
 by columns; it is described only where its codes do not say enough. Afterwards what is not normal is counted by columns.
 Blind to a known host that does known things at the wrong time or with wrong values (tags and rhythm see those), and to
-answers: what a device answers belongs to what was asked. Techniques: T0848, T0855, T0830, T0860 where they apply.
+answers: what a device answers belongs to what was asked. Techniques: T0848, T0855, T0830 where they apply.
 """
 
 from __future__ import annotations
