@@ -18,55 +18,55 @@ from typing import Any
 import numpy as np
 
 from detectors import knowledge
-from detectors.addresses import Addresses
 from detectors.asset_changed import AssetChanged
 from detectors.assets.ledger import Ledger
+from detectors.attacks.addresses import Addresses
+from detectors.attacks.clocks import Clocks
+from detectors.attacks.flood import Flood
+from detectors.attacks.function_scan import FunctionScan
+from detectors.attacks.goose_stream import GooseStream
+from detectors.attacks.iec104_sequence import Iec104Sequence
+from detectors.attacks.io_sweep import IoSweep
+from detectors.attacks.masters import Masters
+from detectors.attacks.passwords import Passwords
+from detectors.attacks.point_scan import PointScan
+from detectors.attacks.public_address import PublicAddress
+from detectors.attacks.repeats import Repeats
+from detectors.attacks.reporting import Reporting
+from detectors.attacks.spoofed_answer import SpoofedAnswer
+from detectors.attacks.spree import Spree
+from detectors.attacks.station_scan import StationScan
+from detectors.attacks.stuxnet import Stuxnet
+from detectors.attacks.sweep import Sweep
+from detectors.attacks.two_stacks import TwoStacks
+from detectors.attacks.vendor_protocols import VendorProtocols
 from detectors.baseline.book import Baseline
 from detectors.baseline.enforcer import Enforcer
 from detectors.baseline.live_learning import LiveLearning
 from detectors.capture_health import CaptureHealth
 from detectors.carving.carver import Carving, Watcher
 from detectors.carving.store import QUOTA_BYTES, Store
-from detectors.clocks import Clocks
 from detectors.contract import Detector, Scene
 from detectors.correlations import Correlations
 from detectors.engineering.operations import Engineering
 from detectors.engineering.session import GAP_NS, LEAD_NS
 from detectors.evasion import Evasion
 from detectors.finding import MAX_EVIDENCE_FRAMES, Finding
-from detectors.flood import Flood
-from detectors.function_scan import FunctionScan
-from detectors.goose_stream import GooseStream
-from detectors.iec104_sequence import Iec104Sequence
 from detectors.indicators import Indicators
-from detectors.io_sweep import IoSweep
-from detectors.masters import Masters
 from detectors.new_writer import LEARN_SHARE, NewWriter
 from detectors.operations import Operations
 from detectors.other_protocol import OtherProtocol
-from detectors.passwords import Passwords
-from detectors.point_scan import PointScan
 from detectors.problem import Problem
-from detectors.public_address import PublicAddress
 from detectors.quiet import Quiet
-from detectors.repeats import Repeats
-from detectors.reporting import Reporting
 from detectors.rhythm import Rhythm
 from detectors.role_change import RoleChange
 from detectors.severity import Override, Weigher
 from detectors.sigma.matcher import Matcher
 from detectors.sigma.ruleset import RuleSet, shipped
-from detectors.spoofed_answer import SpoofedAnswer
-from detectors.spree import Spree
-from detectors.station_scan import StationScan
-from detectors.stuxnet import Stuxnet
-from detectors.sweep import Sweep
 from detectors.tags.detector import Tags
 from detectors.tags.file import Tag
 from detectors.tickets import Ticket
-from detectors.two_stacks import TwoStacks
 from detectors.unanswered import Unanswered
-from detectors.vendor_protocols import VendorProtocols
 from detectors.yara_scan import YaraScan
 from sensor.capture.frames import FrameBatch
 from sensor.capture.interface import Health

@@ -22,6 +22,7 @@ from sensor.decode.recognise import WATCHED_PORTS
 from sensor.decode.state import (
     ANSWER_WITHIN_NS,
     ASSEMBLED,
+    DATAGRAM_BYTES,
     EVENT,
     MAX_CONVERSATIONS,
     MESSAGE,
@@ -30,6 +31,7 @@ from sensor.decode.state import (
     UNANSWERED_AFTER_NS,
     new_state,
 )
+from sensor.decode.stream_tables import ROOM_ASSEMBLED
 from sensor.decode.streams import irregular_address
 from sensor.events import Columns, EventBatch, no_events
 from sensor.records import untouched
@@ -37,27 +39,31 @@ from sensor.view import View
 
 NOTHING = np.zeros(0, np.uint8)
 TICK_NS = 500_000_000  # on a live link: how often an empty batch says that time has passed
-ROOMS = 4  # kept for use again: the consumer holds one batch, another becomes events, a third is being filled
+ROOMS = 3  # kept for use again: the consumer holds one batch, another is being filled
+# Events of one batch: what looks at them by columns needs many at a time, while messages are few at a time (MESSAGES),
+# to stay in the cache between the passes.
+USUAL_EVENTS = 1 << 16
+EVENTS = USUAL_EVENTS + 2 * MESSAGES
 
 
 class Room(NamedTuple):
-    """Arrays for one batch: messages, the events that they become, bytes of assembled PDUs."""
+    """Arrays for one batch: events, and the bytes of assembled PDUs."""
 
-    messages: npt.NDArray[np.void]
     events: npt.NDArray[np.void]
     out: npt.NDArray[np.uint8]
 
 
 class Filled(NamedTuple):
-    """What the first pass left in a room. found: protocols, a bit for each; frames: the bytes that messages lie in."""
+    """What the first pass left: messages of which `rows` are in use, in protocols `found`, a bit for each."""
 
-    room: Room
+    messages: npt.NDArray[np.void]
     rows: int
     found: int
-    frames: npt.NDArray[np.uint8]
 
 
-FirstPass = Callable[[int, Room], int]  # from a row on, into a room; the row to go on from, -1 when all is done
+Messages = npt.NDArray[np.void]
+Octets = npt.NDArray[np.uint8]
+FirstPass = Callable[[int, Messages, Octets], int]  # from a row on; the row to go on from, -1 when all is done
 
 
 class Decoder:
@@ -76,6 +82,7 @@ class Decoder:
         self._used = self._state[0].used[0]
         self._used.drain, self._used.irregular = drain_address(), irregular_address()
         self._rooms: list[Room] = []
+        self._messages = untouched(MESSAGES, MESSAGE), untouched(MESSAGES, MESSAGE)  # in turn
         self._pdus = untouched(MESSAGES, PDU)
         self._recycled_ns = -recycle.RETRY_NS
         self._second = ThreadPoolExecutor(1, "decode") if len(os.sched_getaffinity(0)) > 1 else None
@@ -113,55 +120,69 @@ class Decoder:
         return int(self._state[0].settled[0].events)
 
     def _walk(self, batch: FrameBatch) -> FirstPass:
-        def walk(row: int, room: Room) -> int:
+        def walk(row: int, messages: Messages, out: Octets) -> int:
             after: int = kernel.walk(
                 batch.data, batch.ts_ns, batch.offset, batch.captured, batch.wire, batch.link, batch.first, row,
-                self._state, room.messages, room.out,
+                self._state, messages, out,
             )  # fmt: skip
             return after
 
         return walk
 
-    def _flush(self, conversation: int, room: Room) -> int:
-        after: int = kernel.flush(conversation, self._state, room.messages, room.out)
+    def _flush(self, conversation: int, messages: Messages, out: Octets) -> int:
+        after: int = kernel.flush(conversation, self._state, messages, out)
         return after
 
-    def _given(self, first_pass: FirstPass, frames: npt.NDArray[np.uint8]) -> Iterator[EventBatch]:
-        """Events of all that the first pass gives, a room at a time: while it fills one, the one before is read."""
-        row, before = 0, None
+    def _given(self, first_pass: FirstPass, frames: Octets) -> Iterator[EventBatch]:
+        """Events of all that the first pass gives. While it is at the next messages, those before become events."""
+        row, rows, before = 0, 0, Filled(self._messages[0], 0, 0)
+        room = self._room()
         while row >= 0:
-            if self._recycling_due():  # no row may go while messages that bear it are on their way
-                yield from self._read(before)
-                before = None
+            recycling = self._recycling_due()
+            if recycling or self._second is None or self._full(rows):
+                rows += self._read(before, room, rows, frames)
+                before = Filled(before.messages, 0, 0)
+            if recycling or self._full(rows):  # no row may go while an event that bears it is on its way
+                yield from self._batch(room, rows, frames)
+                del room
+                room, rows = self._room(), 0
+            if recycling:
                 self._recycle()
-            room = self._room()
-            if before is None or self._second is None:
-                row = first_pass(row, room)
-                yield from self._read(before)
-            else:
-                filling = self._second.submit(first_pass, row, room)
+            self._used.messages = self._used.found = 0
+            messages = self._messages[before.messages is self._messages[0]]
+            if before.rows and self._second is not None:
+                filling = self._second.submit(first_pass, row, messages, room.out)
                 try:
-                    done = list(self._read(before))
+                    rows += self._read(before, room, rows, frames)
                 finally:
                     row = filling.result()
-                yield from done
-            before = Filled(room, int(self._used.messages), int(self._used.found), frames)
-            del room
-        yield from self._read(before)
+            else:
+                row = first_pass(row, messages, room.out)
+            before = Filled(messages, int(self._used.messages), int(self._used.found))
+        rows += self._read(before, room, rows, frames)
+        yield from self._batch(room, rows, frames)
 
-    def _read(self, filled: Filled | None) -> Iterator[EventBatch]:
-        """The second and the third pass."""
-        if filled is None or filled.rows == 0:
-            return
-        room, rows, found, frames = filled
-        for protocol, read in READERS.items():
-            if found >> protocol & 1:
-                read(frames, room.out, room.messages, rows, self._used.seed, self._pdus)
-        exchange.settle(room.messages, self._pdus, rows, self._state, room.events)
-        columns = Columns(**{name: room.events[name][:rows] for name in Columns._fields})
-        batch = EventBatch(columns, self._events - rows, frames, room.out)
-        self.view.learn(batch)
-        yield batch
+    def _full(self, rows: int) -> bool:
+        """Whether a room with so many events could be too small for all that the next steps may bring."""
+        return rows > USUAL_EVENTS or int(self._used.assembled) > ASSEMBLED - ROOM_ASSEMBLED - DATAGRAM_BYTES
+
+    def _read(self, filled: Filled, room: Room, at: int, frames: Octets) -> int:
+        """The second and the third pass, into the events of a room from `at` on; how many there are."""
+        messages, rows, found = filled
+        if rows:
+            for protocol, read in READERS.items():
+                if found >> protocol & 1:
+                    read(frames, room.out, messages, rows, self._used.seed, self._pdus)
+            exchange.settle(messages, self._pdus, rows, self._state, room.events[at:])
+        return rows
+
+    def _batch(self, room: Room, rows: int, frames: Octets) -> Iterator[EventBatch]:
+        """The first `rows` events of a room, where there are any."""
+        if rows:
+            columns = Columns(**{name: room.events[name][:rows] for name in Columns._fields})
+            batch = EventBatch(columns, self._events - rows, frames, room.out)
+            self.view.learn(batch)
+            yield batch
 
     def _recycling_due(self) -> bool:
         """Whether the table of conversations fills up."""
@@ -176,11 +197,11 @@ class Decoder:
 
     def _room(self) -> Room:
         """An empty room: one that was used is used again once nobody holds the batch that it belonged to."""
-        self._used.messages = self._used.found = self._used.assembled = 0
+        self._used.assembled = 0
         for room in self._rooms:
             # The room itself, the loop and the call hold a reference each; columns and batches hold more.
             if sys.getrefcount(room) == 3 and all(sys.getrefcount(array) == 3 for array in room):
                 return room
-        room = Room(untouched(MESSAGES, MESSAGE), untouched(MESSAGES, EVENT), untouched(ASSEMBLED, OCTET))
+        room = Room(untouched(EVENTS, EVENT), untouched(ASSEMBLED, OCTET))
         self._rooms = [*self._rooms[-ROOMS + 1 :], room]
         return room

@@ -52,7 +52,7 @@ ENDS = 8  # lengths that contradicting last fragments may give one datagram
 READINGS_EACH = 8  # further readings that late fragments may give a datagram which was whole
 READINGS_OF_FRAME = 16  # readings that one frame may complete, tunnels in tunnels included
 FIRST_SLOTS = 1 << 10  # of a hash table: a small one stays in the cache
-MESSAGES = ROOM_MESSAGES + (1 << 13)  # rows of one EventBatch at most; a usual one has 1 << 13 and stays in the cache
+MESSAGES = ROOM_MESSAGES + (1 << 13)  # taken at a time, at most; usually 1 << 13, which stay in the cache
 ASSEMBLED = ROOM_ASSEMBLED + (1 << 23)
 
 OCTET: np.dtype[Any] = np.dtype(np.uint8)

@@ -42,7 +42,8 @@ class Element:
                 yield child
             else:
                 yield from child._words()
-        yield " "
+        if self.tag != "wbr":  # where a word may be broken is no end of it
+            yield " "
 
     def __getitem__(self, attribute: str) -> str:
         return self.attributes.get(attribute, "")

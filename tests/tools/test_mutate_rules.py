@@ -29,6 +29,6 @@ def test_a_rule_that_is_wider_than_it_says_is_seen(monkeypatch: pytest.MonkeyPat
     assert mutate_rules.survivors(made) == []
     (rule,) = (rule for rule in shipped().rules if rule.id == NARROW)
     wide = all_of([part for part in rule.condition[1:] if part[1] != "modbus.subfunction_code"])
-    loose = dataclasses.replace(shipped(), rules=(dataclasses.replace(rule, condition=wide),))
+    loose = dataclasses.replace(shipped(), rules=(dataclasses.replace(rule, condition=wide),), correlations=())
     monkeypatch.setattr(mutate_rules, "shipped", lambda: loose)
     assert {mutant.field for mutant in mutate_rules.survivors(made)} == {"modbus.subfunction_code"}

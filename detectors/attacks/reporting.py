@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from detectors.cases import Cases
+from detectors.attacks.cases import Cases
 from detectors.contract import Fresh, Scene, ends, station_of
 from detectors.finding import Finding
 from sensor.decode.pdu import Kind, Outcome, Protocol

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+from detectors.attacks.scan import Refusal, Scans
 from detectors.contract import Scene
 from detectors.finding import Finding
-from detectors.scan import Refusal, Scans
 from sensor.decode.pdu import Protocol
 from sensor.events import EventBatch
 from sensor.protocols.bacnet_tables import object_name

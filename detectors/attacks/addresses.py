@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 import numpy.typing as npt
 
-from detectors.cases import Cases, examples
+from detectors.attacks.cases import Cases, examples
 from detectors.contract import Scene
 from detectors.finding import Finding, Severity, Text
 from sensor.capture.frames import FrameBatch

@@ -15,10 +15,10 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 import numpy.typing as npt
 
-from detectors.cases import Cases, carried, examples
+from detectors.attacks.cases import Cases, carried, examples
+from detectors.attacks.talks import FreshTalks, Rows, called
 from detectors.contract import Scene, alike
 from detectors.finding import Finding
-from detectors.talks import FreshTalks, Rows, called
 from sensor.decode.packet import TCP, UDP
 from sensor.decode.recognise import WATCHED_PORTS
 from sensor.events import EventBatch

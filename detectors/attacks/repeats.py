@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 import numpy.typing as npt
 
-from detectors.cases import Cases
+from detectors.attacks.cases import Cases
 from detectors.contract import Scene, ends, station_of
 from detectors.finding import Finding
 from sensor.decode.pdu import Anomaly, Kind, Protocol

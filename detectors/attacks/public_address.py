@@ -14,12 +14,12 @@ from ipaddress import ip_address
 import numpy as np
 import numpy.typing as npt
 
-from detectors.cases import Cases, carried
+from detectors.attacks.cases import Cases, carried
+from detectors.attacks.sweep import PORTS, SETTLED_NS
+from detectors.attacks.talks import FreshTalks, Rows, called
 from detectors.contract import Scene
 from detectors.finding import Finding, Severity
 from detectors.roles import Roles, said
-from detectors.sweep import PORTS, SETTLED_NS
-from detectors.talks import FreshTalks, Rows, called
 from sensor.decode.ip import V4
 from sensor.decode.packet import TCP, UDP
 from sensor.events import EventBatch

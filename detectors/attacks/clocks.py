@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 
 import numpy as np
 
-from detectors.cases import Cases
+from detectors.attacks.cases import Cases
 from detectors.contract import Fresh, Labels, Scene, ends, station_of
 from detectors.finding import Finding, Severity, rfc3339
 from sensor.decode.pdu import Outcome, Protocol

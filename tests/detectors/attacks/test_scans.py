@@ -7,7 +7,7 @@ import struct
 import pytest
 from support.findings import DNP3, S7, Plant, of, the
 
-from detectors import function_scan, point_scan
+from detectors.attacks import function_scan, point_scan
 from detectors.finding import Severity
 from pcaps.messages import dnp3, modbus, s7comm
 

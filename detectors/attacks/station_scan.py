@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from detectors.cases import Cases, examples
+from detectors.attacks.cases import Cases, examples
 from detectors.contract import Fresh, Scene, alike, ends
 from detectors.finding import Finding
 from sensor.decode.pdu import Outcome, Protocol, family

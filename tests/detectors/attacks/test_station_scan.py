@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from support.findings import DNP3, Plant, of, the
 
-from detectors import station_scan
+from detectors.attacks import station_scan
 from pcaps.messages import dnp3, modbus
 
 SCANNER, GATEWAY = "10.1.0.66", "10.1.0.20"

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator
 
 import numpy as np
 
-from detectors.cases import Cases
+from detectors.attacks.cases import Cases
 from detectors.contract import Fresh, Scene, ends
 from detectors.finding import Finding, Severity, Text
 from sensor.decode.pdu import Outcome, Protocol

@@ -14,11 +14,11 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 import numpy.typing as npt
 
-from detectors.cases import Cases, carried
+from detectors.attacks.cases import Cases, carried
+from detectors.attacks.talks import FreshTalks, called
 from detectors.contract import Fresh, Labels, Scene, alike, ends, station_of
 from detectors.finding import Finding, Text
 from detectors.roles import COMMANDING, WORDS, Roles
-from detectors.talks import FreshTalks, called
 from sensor.decode.packet import TCP
 from sensor.decode.pdu import Kind, Outcome, Protocol, family
 from sensor.events import EventBatch

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 import numpy.typing as npt
 
-from detectors.cases import Cases, examples
+from detectors.attacks.cases import Cases, examples
 from detectors.contract import Fresh, Scene, alike, ends
 from detectors.evidence import Exhibit
 from detectors.finding import Finding

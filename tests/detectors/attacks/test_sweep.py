@@ -5,7 +5,7 @@ from __future__ import annotations
 from support.findings import Plant, of, the
 from support.wire import SYN, Talk, tcp
 
-from detectors import sweep
+from detectors.attacks import sweep
 from pcaps.messages import modbus
 
 SCANNER, HMI = "10.1.0.66", "10.1.0.5"

@@ -7,7 +7,7 @@ from support import slow_wire
 from support.findings import Plant, of, the
 from support.wire import Talk
 
-from detectors import addresses
+from detectors.attacks import addresses
 from detectors.finding import Severity
 from pcaps.messages import modbus
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from support.findings import S7, Plant, of, the
 
-from detectors import spree
+from detectors.attacks import spree
 from detectors.finding import Severity
 from pcaps.messages import modbus, s7comm
 

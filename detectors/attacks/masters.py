@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from detectors.cases import Case, Cases
+from detectors.attacks.cases import Case, Cases
 from detectors.contract import Fresh, Labels, Scene, alike, ends, station_of
 from detectors.finding import Finding, Text
 from sensor.decode.pdu import Outcome, Protocol

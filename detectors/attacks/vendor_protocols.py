@@ -16,10 +16,10 @@ from ipaddress import ip_address
 
 import numpy as np
 
-from detectors.cases import Case, Cases, examples
+from detectors.attacks.cases import Case, Cases, examples
+from detectors.attacks.talks import FreshTalks, Rows, called
 from detectors.contract import Scene
 from detectors.finding import Finding, Severity
-from detectors.talks import FreshTalks, Rows, called
 from sensor.capture.frames import FrameBatch
 from sensor.decode import link
 from sensor.decode.packet import OK, TCP, UDP

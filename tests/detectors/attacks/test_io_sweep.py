@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from support.findings import DNP3, Plant, of, the
 
-from detectors import io_sweep
+from detectors.attacks import io_sweep
 from detectors.finding import Severity
 from pcaps.messages import dnp3, iec104
 

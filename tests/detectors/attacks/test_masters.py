@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from support.findings import DNP3, Plant, of, the
 
-from detectors import masters
+from detectors.attacks import masters
 from pcaps.messages import dnp3
 
 FIRST, SECOND, RTU = "10.1.0.5", "10.1.0.6", "10.1.0.41"

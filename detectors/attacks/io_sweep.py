@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from detectors.cases import Cases
+from detectors.attacks.cases import Cases
 from detectors.contract import Fresh, Scene, alike, ends, station_of
 from detectors.finding import Finding, Severity, Text
 from sensor.decode.pdu import Outcome, Protocol

@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from detectors.cases import Cases
+from detectors.attacks.cases import Cases
 from detectors.contract import Scene, ends, station_of
 from detectors.finding import Finding
 from sensor.decode.pdu import Anomaly, Kind, Protocol, family

@@ -6,7 +6,7 @@ import pytest
 from support.findings import DNP3, Plant, of, the
 from support.wire import SYN, tcp
 
-from detectors import flood
+from detectors.attacks import flood
 from pcaps.messages import dnp3, modbus
 
 ATTACKER, HMI, PLC = "10.1.0.66", "10.1.0.5", "10.1.0.20"

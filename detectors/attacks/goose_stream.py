@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 import numpy.typing as npt
 
-from detectors.cases import Cases
+from detectors.attacks.cases import Cases
 from detectors.contract import Fresh, Scene, alike
 from detectors.finding import Finding
 from sensor.decode.pdu import Protocol

@@ -1,0 +1,1 @@
+"""What attackers do that no single message shows: scans, impostors, floods, replays, known malware."""
