@@ -31,7 +31,7 @@ HEADS = (
     ("x cat", 9), ("peak", 9),
 )  # fmt: skip
 DECODE, INSPECT = "fenghuo: decode, in process", "fenghuo inspect, whole process"
-MEMORY = "fenghuo: in memory, one core"
+MEMORY, DETECT = "fenghuo: in memory, one core", "fenghuo: detect, in process"
 
 
 @dataclass
@@ -206,6 +206,12 @@ def summary(todo: Sequence[Job], results: Sequence[Measured]) -> dict[str, float
         if decode and limit:
             figures[f"{job.title}: decode, times reading"] = decode.each / limit.each
             wanted[f"{job.title}: decode, times reading"] = "at most 3"
+    for job in todo:
+        decode, detect = yardstick(results, job.title, DECODE), yardstick(results, job.title, DETECT)
+        if decode and detect:
+            name = f"{job.title}: all detectors, times decoding, by cpu"
+            figures[name] = detect.cpu / decode.cpu
+            wanted[name] = "at most 5" if job.title == "distinct" else "at most 2"
     memory = yardstick(results, LARGE, MEMORY)
     if memory:
         name = f"{LARGE}: 1 M packets in memory, one core, s"

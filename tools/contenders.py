@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from detectors.pipeline import Pipeline, merge
 from sensor.capture.ahead import ahead
 from sensor.capture.source import open_capture
 from sensor.decode.decoder import Decoder
@@ -111,6 +112,14 @@ def decode_alone(capture: Path, _: Path) -> Taken:
         os.sched_setaffinity(0, cores)
 
 
+def detect(capture: Path, _: Path) -> Taken:
+    """Read, decode and ask every detector in this process; what all rules and detectors cost besides decoding."""
+    wall, cpu = time.perf_counter(), time.process_time()
+    pipeline = Pipeline()
+    merge(pipeline.run(ahead(open_capture(capture))))
+    return Taken(time.perf_counter() - wall, time.process_time() - cpu, None, pipeline.events)
+
+
 def inspect(capture: Path, _: Path) -> Taken:
     """`fenghuo inspect` from its start to its exit."""
     return child([sys.executable, HERE / "fenghuo.py", "inspect", capture])
@@ -170,6 +179,7 @@ def contenders(protocols: Sequence[str], *, alone: bool) -> list[Contender]:
         Contender("read the file (cat)", read),
         Contender("fenghuo: decode, in process", decode, ours=True),
         Contender("fenghuo: in memory, one core", decode_alone, ours=True),
+        Contender("fenghuo: detect, in process", detect, ours=True),
         Contender("fenghuo inspect, whole process", inspect, ours=True),
     ]
     if not alone and shutil.which("suricata"):

@@ -42,7 +42,7 @@ TICK_NS = 500_000_000  # on a live link: how often an empty batch says that time
 ROOMS = 3  # kept for use again: the consumer holds one batch, another is being filled
 # Events of one batch: what looks at them by columns needs many at a time, while messages are few at a time (MESSAGES),
 # to stay in the cache between the passes.
-USUAL_EVENTS = 1 << 16
+USUAL_EVENTS = 1 << 14
 EVENTS = USUAL_EVENTS + 2 * MESSAGES
 
 

