@@ -138,11 +138,11 @@ class Decoder:
         row, rows, before = 0, 0, Filled(self._messages[0], 0, 0)
         room = self._room()
         while row >= 0:
-            recycling = self._recycling_due()
-            if recycling or self._second is None or self._full(rows):
+            recycling, full = self._recycling_due(), self._full(rows + before.rows)
+            if recycling or full or self._second is None:
                 rows += self._read(before, room, rows, frames)
                 before = Filled(before.messages, 0, 0)
-            if recycling or self._full(rows):  # no row may go while an event that bears it is on its way
+            if recycling or full:  # no row may go while an event that bears it is on its way
                 yield from self._batch(room, rows, frames)
                 del room
                 room, rows = self._room(), 0
