@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from detectors.attacks.cases import Cases, carried
 from detectors.attacks.sweep import PORTS, SETTLED_NS
-from detectors.attacks.talks import FreshTalks, Rows, called
+from detectors.attacks.talks import FreshTalks, Settling, called
 from detectors.contract import Scene
 from detectors.finding import Finding, Severity
 from detectors.roles import Roles, said
@@ -37,8 +37,7 @@ class PublicAddress:
 
     def __init__(self) -> None:
         self._fresh = FreshTalks()
-        self._rows: Rows = np.zeros(0, np.int64)
-        self._numbers: Rows = np.zeros(0, np.int64)
+        self._settling = Settling(MAX_PENDING)
         self._public: dict[int, bool] = {}
         self._roles = Roles()
         self._cases = Cases()
@@ -57,20 +56,13 @@ class PublicAddress:
         table = scene.view.conversations
         new = self._fresh.rows(scene.view, scene.now_ns)
         if len(new):
-            talks = table.take(new)
-            new = new[np.isin(talks["transport"], (TCP, UDP))]
-            new = new[: 4 * MAX_PENDING]
+            new = new[np.isin(table["transport"][new], (TCP, UDP))][: 4 * MAX_PENDING]
             talks = table.take(new)
             outside = self._are_public(scene, talks["a_host"]) != self._are_public(scene, talks["b_host"])
-            rows = new[outside][: max(MAX_PENDING - len(self._rows), 0)]
-            self._rows = np.concatenate([self._rows, rows])
-            self._numbers = np.concatenate([self._numbers, table["number"][rows]])
-        if not len(self._rows) or not (final or scene.now_ns - table["first_ns"][self._rows[0]] >= SETTLED_NS):
+            self._settling.add(scene.view, new[outside])
+        rows = self._settling.settled(scene.view, scene.now_ns - SETTLED_NS, final=final)
+        if not len(rows):
             return
-        ripe = final | (table["first_ns"][self._rows] <= scene.now_ns - SETTLED_NS)
-        same = table["number"][self._rows] == self._numbers
-        rows = self._rows[ripe & same]
-        self._rows, self._numbers = self._rows[~ripe], self._numbers[~ripe]
         who = called(table.take(rows))
         speaks = (table["messages"][rows] > 0) | (PORTS[who.port] & ~who.silent)
         for row in rows[speaks].tolist():

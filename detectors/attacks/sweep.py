@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from detectors.attacks.cases import Cases, carried, examples
-from detectors.attacks.talks import FreshTalks, Rows, called
+from detectors.attacks.talks import FreshTalks, Rows, Settling, called
 from detectors.contract import Scene, alike
 from detectors.finding import Finding
 from sensor.decode.packet import TCP, UDP
@@ -79,8 +79,7 @@ class Sweep:
 
     def __init__(self) -> None:
         self._fresh = FreshTalks()
-        self._rows: Rows = np.zeros(0, np.int64)
-        self._numbers: Rows = np.zeros(0, np.int64)
+        self._settling = Settling(MAX_PENDING)
         self._cases = Cases()
         self._hosts: dict[tuple[int, int], _Tried] = {}
         self._ports: dict[tuple[int, int], _Tried] = {}
@@ -106,19 +105,8 @@ class Sweep:
         table = scene.view.conversations
         new = self._fresh.rows(scene.view, scene.now_ns)
         if len(new):
-            new = new[: max(MAX_PENDING - len(self._rows), 0)]
-            self._rows = np.concatenate([self._rows, new])
-            self._numbers = np.concatenate([self._numbers, table["number"][new]])
-        if not len(self._rows):
-            return
-        if not final and scene.now_ns - int(table["first_ns"][self._rows[0]]) < SETTLED_NS:
-            return
-        ripe = table["first_ns"][self._rows] <= scene.now_ns - SETTLED_NS
-        if final:
-            ripe[:] = True
-        same = table["number"][self._rows] == self._numbers  # otherwise the row stands for another by now
-        rows = self._rows[ripe & same]
-        self._rows, self._numbers = self._rows[~ripe], self._numbers[~ripe]
+            self._settling.add(scene.view, new)
+        rows = self._settling.settled(scene.view, scene.now_ns - SETTLED_NS, final=final)
         rows = rows[np.isin(table["transport"][rows], (TCP, UDP))]
         if len(rows):
             self._judge(scene, rows)

@@ -37,6 +37,32 @@ class FreshTalks:
         return rows
 
 
+class Settling:
+    """Conversations that are judged a while after they began, `most` at a time; further ones are left out."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._rows: Rows = np.zeros(0, np.int64)
+        self._numbers: Rows = np.zeros(0, np.int64)
+
+    def add(self, view: View, rows: Rows) -> None:
+        """Let these rows of the conversation table wait; in the order in which they began."""
+        rows = rows[: max(self._most - len(self._rows), 0)]
+        self._rows = np.concatenate([self._rows, rows])
+        self._numbers = np.concatenate([self._numbers, view.conversations["number"][rows]])
+
+    def settled(self, view: View, begun_ns: int, *, final: bool) -> Rows:
+        """Those that began at `begun_ns` or before, all where `final`; each once, if its row is still its own."""
+        first_ns = view.conversations["first_ns"]
+        if not len(self._rows) or not (final or first_ns[self._rows[0]] <= begun_ns):
+            return np.zeros(0, np.int64)
+        ripe = final | (first_ns[self._rows] <= begun_ns)
+        same = view.conversations["number"][self._rows] == self._numbers  # otherwise it stands for another by now
+        rows: Rows = self._rows[ripe & same]
+        self._rows, self._numbers = self._rows[~ripe], self._numbers[~ripe]
+        return rows
+
+
 class Called(NamedTuple):
     """Conversations seen from the end that asks: arrays of the same length, hosts as rows of the host table."""
 

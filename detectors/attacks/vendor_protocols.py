@@ -17,7 +17,7 @@ from ipaddress import ip_address
 import numpy as np
 
 from detectors.attacks.cases import Case, Cases, examples
-from detectors.attacks.talks import FreshTalks, Rows, called
+from detectors.attacks.talks import FreshTalks, Settling, called
 from detectors.contract import Scene
 from detectors.finding import Finding, Severity
 from sensor.capture.frames import FrameBatch
@@ -47,8 +47,7 @@ class VendorProtocols:
 
     def __init__(self) -> None:
         self._fresh = FreshTalks()
-        self._rows: Rows = np.zeros(0, np.int64)
-        self._numbers: Rows = np.zeros(0, np.int64)
+        self._settling = Settling(MAX_PENDING)
         self._asked: dict[tuple[int, str], dict[int, None]] = {}
         self._packet = untouched(1, PACKET)
         self._cases = Cases()
@@ -72,16 +71,10 @@ class VendorProtocols:
             for transport, port in NAMES:
                 at = (talks["a_port"] == port) | (talks["b_port"] == port)
                 wanted |= at & (talks["transport"] == transport)
-            new = new[wanted & (talks["protocol"] == 0)][: max(MAX_PENDING - len(self._rows), 0)]
-            self._rows = np.concatenate([self._rows, new])
-            self._numbers = np.concatenate([self._numbers, table["number"][new]])
-        if not len(self._rows):
-            return
+            self._settling.add(scene.view, new[wanted & (talks["protocol"] == 0)])
         # A capture is over before its time has passed: what its frames hold must be read while they are at hand.
-        ripe = (table["first_ns"][self._rows] <= scene.now_ns - SETTLED_NS) | (final or scene.clock_ns < 0)
-        same = table["number"][self._rows] == self._numbers
-        rows = self._rows[ripe & same]
-        self._rows, self._numbers = self._rows[~ripe], self._numbers[~ripe]
+        begun_ns = scene.now_ns - SETTLED_NS
+        rows = self._settling.settled(scene.view, begun_ns, final=final or scene.clock_ns < 0)
         for row in rows.tolist():
             self._judge(scene, row)
 
