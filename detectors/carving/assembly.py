@@ -7,7 +7,7 @@ from collections.abc import Hashable
 from dataclasses import dataclass, field
 from typing import Any
 
-from detectors.carving.artifact import MAX_FRAMES
+from detectors.carving.artifact import MAX_FRAMES, Artifact
 
 MAX_OPEN = 256  # transfers in progress at one time; a plant has a few
 MAX_BYTES_EACH = 16 * 1024 * 1024  # of one transfer: programs have kilobytes, firmware some megabytes
@@ -44,6 +44,24 @@ class Transfer:
             parts.append(piece)
             at = max(at, begin + len(self.pieces[begin]))
         return b"".join(parts), missing
+
+    def artifact(self, **known: Any) -> Artifact:
+        """What one end moved into a device, or out of it, as an Artifact with these other fields.
+
+        `about` names both ends as `device` and `other`, the `station` behind the device, and whether it went `down`.
+        """
+        device, other, down = self.about["device"], self.about["other"], self.about["down"]
+        return Artifact(
+            device=device,
+            source=other if down else device,
+            destination=device if down else other,
+            first_ns=self.first_ns,
+            last_ns=self.last_ns,
+            frames=tuple(sorted(self.frames)),
+            station=self.about["station"],
+            to_device=down,
+            **known,
+        )
 
 
 class Assemblies:

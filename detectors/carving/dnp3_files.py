@@ -110,19 +110,11 @@ def whole(transfer: Transfer) -> Iterator[Artifact]:
         return
     blocks = about["blocks"]
     lost = max(blocks) + 1 - len(blocks)
-    yield Artifact(
+    yield transfer.artifact(
         kind="dnp3-file",
         name=about["name"],
         data=data,
         protocol="dnp3",
-        device=about["device"],
-        source=about["other"] if about["down"] else about["device"],
-        destination=about["device"] if about["down"] else about["other"],
-        first_ns=transfer.first_ns,
-        last_ns=transfer.last_ns,
-        frames=tuple(sorted(transfer.frames)),
-        station=about["station"],
-        to_device=about["down"],
         missing=missing,
         complete=about["last"] == max(blocks) and not lost and not missing and not transfer.cut,
         details={"dnp3.blocks": len(blocks), "dnp3.blocks_missing": lost},

@@ -79,19 +79,11 @@ def whole(transfer: Transfer) -> Iterator[Artifact]:
     about = transfer.about
     if not data:
         return
-    yield Artifact(
+    yield transfer.artifact(
         kind="modbus-file",
         name=f"file {about['file']}",
         data=data,
         protocol="modbus",
-        device=about["device"],
-        source=about["other"] if about["down"] else about["device"],
-        destination=about["device"] if about["down"] else about["other"],
-        first_ns=transfer.first_ns,
-        last_ns=transfer.last_ns,
-        frames=tuple(sorted(transfer.frames)),
-        station=about["station"],
-        to_device=about["down"],
         missing=max(missing - 2 * about["first"], 0),
         complete=missing == 2 * about["first"] and not transfer.cut,
         details={"modbus.file": about["file"], "modbus.first_record": about["first"]},

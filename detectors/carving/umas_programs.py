@@ -101,19 +101,11 @@ def whole(transfer: Transfer) -> Iterator[Artifact]:
         return
     numbers = sorted(about["blocks"])
     lost = max(numbers) - min(numbers) + 1 - len(numbers)
-    yield Artifact(
+    yield transfer.artifact(
         kind="umas-program",
         name="program",
         data=data,
         protocol="modbus",
-        device=about["device"],
-        source=about["other"] if about["down"] else about["device"],
-        destination=about["device"] if about["down"] else about["other"],
-        first_ns=transfer.first_ns,
-        last_ns=transfer.last_ns,
-        frames=tuple(sorted(transfer.frames)),
-        station=about["station"],
-        to_device=about["down"],
         missing=missing,
         complete=bool(about.get("ended")) and not missing and not lost and not transfer.cut and not about["gap"],
         details={"umas.blocks": len(numbers), "umas.blocks_missing": lost},
