@@ -56,7 +56,7 @@ pcaps: dev ## rebuild the scenario captures
 UV_COMPILE := $(VENV)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --quiet
 lock: setup ## resolve the dependencies anew (UPGRADE=--upgrade for the newest ones)
 	printf 'pip\nuv\nhatchling>=1.27\neditables\n' | $(UV_COMPILE) $(UPGRADE) - -o locks/setup.txt
-	$(UV_COMPILE) $(UPGRADE) pyproject.toml --extra console --extra columnar -o locks/run.txt
+	$(UV_COMPILE) $(UPGRADE) pyproject.toml --extra console --extra columnar --extra postgresql -o locks/run.txt
 	$(UV_COMPILE) $(UPGRADE) pyproject.toml --all-extras -c locks/run.txt -o locks/dev.txt
 
 clean: ## remove what setup and the tools made; the data under var/ stays
