@@ -29,6 +29,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from sensor.failpoints import failpoint
 from sensor.spool_files import (
     MAX_RECORD_BYTES,
     SEGMENT_HEADER,
@@ -161,8 +162,11 @@ class Spool:
                     self._file = -1
                 if self._file < 0:
                     self._begin_segment()
+                failpoint("spool.before_write")
                 write_all(self._file, data)
+                failpoint("spool.after_write")
                 os.fsync(self._file)
+                failpoint("spool.after_sync")
             except OSError as error:
                 self._abandon_segment()
                 raise SpoolError(f"the spool {self._directory} cannot be written: {error.strerror}") from error
@@ -215,8 +219,10 @@ class Spool:
             for i, (_, path) in enumerate(segments):
                 following = segments[i + 1][0] if i + 1 < len(segments) else self._safe + 1
                 if following <= sequence + 1 and path != self._path:
+                    failpoint("spool.before_unlink")
                     with contextlib.suppress(OSError):  # what stays is deleted with the next acknowledgement
                         path.unlink()
+                    failpoint("spool.after_unlink")
 
     def close(self) -> None:
         """Flush, and let go of the directory."""
@@ -258,7 +264,9 @@ class Spool:
         """Rename segments of another spool that somebody put here: their sequences would be taken for ours."""
         for _, path in self._segments():
             if segment_epoch(path) not in (None, epoch):
+                failpoint("spool.before_set_aside")
                 path.rename(path.with_suffix(".foreign"))
+                failpoint("spool.after_set_aside")
 
     def _segments(self) -> list[tuple[int, Path]]:
         """First sequence and path of every segment, oldest first."""
@@ -278,12 +286,17 @@ class Spool:
         for record, record_end in decode(data):
             last, end = record.sequence, record_end
         if last == 0:
+            failpoint("spool.before_repair_unlink")
             path.unlink()
+            failpoint("spool.after_repair_unlink")
             end = min(len(data), SEGMENT_HEADER.size)
         elif end < len(data):
             with path.open("r+b") as file:
+                failpoint("spool.before_repair_truncate")
                 file.truncate(end)
+                failpoint("spool.after_repair_truncate")
                 os.fsync(file.fileno())
+                failpoint("spool.after_repair_sync")
         self.torn_bytes += len(data) - end
         return last
 
@@ -312,10 +325,14 @@ class Spool:
         # Named by a sequence that is not safe yet: whatever stands in a file of that name is worth nothing.
         self._path = self._directory / f"{self._safe + 1:020d}{_SUFFIX}"
         self._size = 0
+        failpoint("spool.before_create")
         self._file = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o600)
+        failpoint("spool.after_create")
         write_all(self._file, segment_header(self.epoch))
         self._size = SEGMENT_HEADER.size
+        failpoint("spool.after_header")
         os.fsync(self._directory_file)
+        failpoint("spool.after_create_sync")
 
     def _abandon_segment(self) -> None:
         """Never touch this file again, but for taking off what is not safe, if that still works."""
@@ -341,12 +358,17 @@ class Spool:
         try:
             file = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
             try:
+                failpoint("spool.before_state_write")
                 write_all(file, encode_state(state))
+                failpoint("spool.after_state_write")
                 os.fsync(file)
+                failpoint("spool.after_state_sync")
             finally:
                 os.close(file)
             temporary.replace(self._directory / _STATE)
+            failpoint("spool.after_state_rename")
             os.fsync(self._directory_file)
+            failpoint("spool.after_state_directory_sync")
         except OSError as error:
             raise SpoolError(f"the spool {self._directory} cannot be written: {error.strerror}") from error
         self._state = state

@@ -20,6 +20,7 @@ from typing import Any
 
 import httpx
 
+from sensor.failpoints import failpoint
 from sensor.spool import Spool, SpoolError
 from sensor.spool_files import Record
 from sensor.text import printable
@@ -119,6 +120,7 @@ class Uplink:
         if not records:
             return 0
         body = b'{"epoch":%d,"findings":[%b]}' % (self._spool.epoch, b",".join(record.line for record in records))
+        failpoint("uplink.before_request")
         try:
             reply = self._ask("POST", "findings", body)
         except _TooLargeError:  # a proxy before the console may take less than the console itself
@@ -126,12 +128,14 @@ class Uplink:
                 raise
             self._most_bytes = sum(len(record.line) for record in records) // 2
             return self.send_batch()
+        failpoint("uplink.after_reply")
         before = self._spool.acknowledged
         rejected = self._note_rejected(reply)
         acknowledged = reply.get("acknowledged")
         if type(acknowledged) is not int:
             raise UplinkError(f"{self._url} answered without saying what it has", "is it a Fenghuo console?")
         self._spool.acknowledge(acknowledged)
+        failpoint("uplink.after_acknowledge")
         taken = self._spool.acknowledged - before
         if taken == 0:
             raise _not_taken(records, rejected)

@@ -18,6 +18,7 @@ from console.services.intake import Batch, Heartbeat, parse
 from console.store.models import Sensor
 from console.web.context import commit, console, db, now, public
 from console.web.security import csrf, limiter
+from sensor.failpoints import failpoint
 
 blueprint = Blueprint("ingest", __name__, url_prefix="/api/v1")
 csrf.exempt(blueprint)  # no cookie is read here: a key comes with each request
@@ -82,8 +83,11 @@ def findings() -> Any:
             if sensors.find_by_key(reader, _key()) is None:
                 raise Unauthorised
         batch: Batch = parse(Batch, request.get_data(cache=False))
+        failpoint("ingest.before_store")
         outcome = ingest(db(), _sensor(), batch.epoch, batch.findings, now())
+        failpoint("ingest.before_commit")
         commit()
+        failpoint("ingest.after_commit")
     except IntegrityError:  # the same batch came twice at a time: the second attempt will find the first
         db().rollback()
         return _busy(1, 503, "The same findings are being stored.")

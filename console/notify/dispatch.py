@@ -26,6 +26,7 @@ from console.services import escalation
 from console.services.actor import Clock, utc_now
 from console.store.engine import Store
 from console.store.models.outbox import Notification
+from sensor.failpoints import failpoint
 
 P = ParamSpec("P")
 
@@ -114,6 +115,8 @@ class Dispatcher:
     def _escalate(self, escalation_id: int) -> None:
         with self._transaction() as session:
             escalation.advance(session, escalation_id, self._clock())
+            failpoint("outbox.before_escalate_commit")
+        failpoint("outbox.after_escalate_commit")
 
     def _expire(self) -> None:
         with self._store.reader() as session:
@@ -150,7 +153,9 @@ class Dispatcher:
             claim = outbox.claim(session, self.owner, name, self._clock()) if session is not None else None
         if claim is None:
             return False
+        failpoint("outbox.after_claim")
         result = self._attempt(name, claim)
+        failpoint("outbox.after_send")
         while not self._record(claim, result):
             if self._stopping:
                 return False
@@ -164,6 +169,8 @@ class Dispatcher:
                 judged = outbox.record(session, claim, result, self._clock(), self._random)
                 if judged is not None and judged.state == State.FAILED_FOR_GOOD:
                     escalation.hasten(session, judged, self._clock())
+                failpoint("outbox.before_record_commit")
+            failpoint("outbox.after_record_commit")
         except SQLAlchemyError:
             log.exception("the store did not take the answer for notification %d", claim.notification_id)
             return False

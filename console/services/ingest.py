@@ -16,6 +16,7 @@ from console.services.hooks import ON_NEW_FINDING
 from console.services.intake import FindingRecord, explain, finding_id
 from console.store.models import Finding, FindingEvidence, FindingReceipt, Sensor, SensorEpoch
 from detectors.finding import FindingId
+from sensor.failpoints import failpoint
 
 MERGE_WITHIN = timedelta(hours=24)  # records of one problem whose first events are closer than this are one row
 MAX_KEPT = 16_384  # characters of a rejected record that are kept,
@@ -180,6 +181,7 @@ def _store(session: Session, sensor: Sensor, fresh: dict[int, FindingRecord], no
             created.append((record, row))
         counted.append((record, row))
     session.flush()  # gives the new rows their ids
+    failpoint("ingest.after_rows")
     # many rows at once, past the unit of work: this halves the time that a batch holds the store
     if created:
         session.execute(insert(FindingEvidence), [_evidence(record, row) for record, row in created])
@@ -188,6 +190,7 @@ def _store(session: Session, sensor: Sensor, fresh: dict[int, FindingRecord], no
             insert(FindingReceipt),
             [_receipt(sensor, r.id.epoch, r.id.sequence, now, finding_id=row.id, count=r.count) for r, row in counted],
         )
+    failpoint("ingest.after_receipts")
     for _, row in created:
         for hook in ON_NEW_FINDING:
             hook(session, row, now)
