@@ -19,6 +19,7 @@ from commands.attack import attack
 from commands.baseline import ENFORCED, LEARNED, baseline, enforced
 from commands.carve import ARTIFACTS, carve
 from commands.console import console
+from commands.console_audit import audit
 from commands.rules import with_rules
 from commands.score import score
 from commands.weights import WEIGHTS, weighed
@@ -343,6 +344,7 @@ rules.add_command(score)
 main.add_command(attack)
 main.add_command(baseline)
 main.add_command(carve)
+console.add_command(audit)
 main.add_command(console)
 
 if __name__ == "__main__":

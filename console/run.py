@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import signal
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +16,7 @@ from console.services.actor import Role, the_console, utc_now
 from console.services.errors import InvalidError
 from console.services.subscriptions import PullReport
 from console.settings import Settings, secret_key
+from console.store.audit_chain import Verified, chains, verify
 from console.store.engine import Store, open_store
 from console.store.migrations import upgrade
 from console.store.models import Organisation, OrganisationKind, Subscription
@@ -86,7 +88,7 @@ def reset_password(settings: Settings, login: str) -> Credentials:
     """A new password for a user who lost it; every browser of that user is logged out."""
     password = users.new_password()
     with open_migrated(settings).transaction() as session:
-        return Credentials(users.reset_password(session, login, password).login, password)
+        return Credentials(users.reset_password(session, login, password, utc_now()).login, password)
 
 
 def add_sensor(
@@ -103,7 +105,7 @@ def renew_sensor_key(settings: Settings, name: str, organisation: str | None = N
     """A new key for a sensor, in place of the one that was lost."""
     with open_migrated(settings).transaction() as session:
         actor = the_console(organisations.named(session, organisation).id)
-        return sensors.renew_key(session, actor, sensors.named(session, actor, name).id)[1]
+        return sensors.renew_key(session, actor, sensors.named(session, actor, name).id, utc_now())[1]
 
 
 def pull(settings: Settings) -> dict[str, PullReport]:
@@ -158,3 +160,10 @@ def _proxy(settings: Settings) -> dict[str, Any]:
         return {}
     headers = {"x-forwarded-for", "x-forwarded-host", "x-forwarded-proto"}
     return {"trusted_proxy": settings.trusted_proxy, "trusted_proxy_headers": headers, "trusted_proxy_count": 1}
+
+
+def verify_audit(settings: Settings, progress: Callable[[int], None]) -> list[Verified]:
+    """Walk every organisation's audit chain in one consistent state; `progress` hears how many entries were read."""
+    with open_migrated(settings).reader() as session:
+        connection = session.connection()
+        return [verify(connection, organisation, progress=progress) for organisation in chains(connection)]

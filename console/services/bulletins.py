@@ -11,7 +11,7 @@ from uuid import UUID, uuid4
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from console.services import publishing, receipts
+from console.services import audit, publishing, receipts
 from console.services.actor import Actor, Role, load, scoped
 from console.services.errors import ConflictError, InvalidError, NotFoundError
 from console.services.offers import Offer, offers
@@ -110,7 +110,9 @@ def draft(session: Session, actor: Actor, content: Content, now: datetime, findi
     finding = load(session, actor, Finding, finding_id) if finding_id is not None else None
     content.drill = content.drill or bool(finding and finding.drill)
     series = uuid4()
-    return _write(session, actor, content, now, series=series, version=1, notice=Notice.ALERT, finding=finding)
+    made = _write(session, actor, content, now, series=series, version=1, notice=Notice.ALERT, finding=finding)
+    _record(session, actor, "drafted", made, now)
+    return made
 
 
 def revise(session: Session, actor: Actor, bulletin_id: int, content: Content, now: datetime) -> Bulletin:
@@ -131,6 +133,7 @@ def revise(session: Session, actor: Actor, bulletin_id: int, content: Content, n
         raise ConflictError("This version of the bulletin is not in force any more.")
     made = _write(session, actor, content, now, UUID(old.series), version, notice, finding)
     made.first_issued_at = old.first_issued_at
+    _record(session, actor, "revised", made, now)
     return made
 
 
@@ -140,13 +143,14 @@ def _refuse_second_draft(session: Session, actor: Actor, old: Bulletin) -> None:
         raise ConflictError("There is a later version of this bulletin already.")
 
 
-def discard(session: Session, actor: Actor, bulletin_id: int) -> None:
+def discard(session: Session, actor: Actor, bulletin_id: int, now: datetime) -> None:
     """Throw a draft away."""
     actor.require(Role.ANALYST)
     old = load_own(session, actor, bulletin_id)
     if State(old.state) is not State.DRAFT:
         raise ConflictError("Only a draft can be thrown away.")
     _drop_indicators(session, old)
+    _record(session, actor, "discarded", old, now)
     session.delete(old)
 
 
@@ -190,6 +194,7 @@ def issue(session: Session, actor: Actor, bulletin_id: int, now: datetime) -> Bu
     if previous is not None:
         previous.state = State.SUPERSEDED.value
     _put_in_force(session, bulletin, State.ISSUED, now)
+    _record(session, actor, "issued", bulletin, now)
     return bulletin
 
 
@@ -208,7 +213,17 @@ def cancel(session: Session, actor: Actor, bulletin_id: int, reason_en: str, rea
     old.state = State.SUPERSEDED.value
     last.withdrawn_at = now
     _put_in_force(session, last, State.WITHDRAWN, now)
+    _record(session, actor, "withdrawn", last, now)
     return last
+
+
+def _record(session: Session, actor: Actor, verb: str, bulletin: Bulletin, now: datetime) -> None:
+    details = {
+        "stix_id": bulletin.stix_id, "version": bulletin.version, "tlp": bulletin.tlp, "colour": bulletin.colour,
+        "drill": bulletin.drill, "title": bulletin.title_en or bulletin.title_zh,
+        "recipients": [entry.to_organisation_id or f"peer:{entry.peer_id}" for entry in bulletin.recipients],
+    }  # fmt: skip
+    audit.record(session, actor, actor.organisation_id, f"bulletin.{verb}", f"bulletin:{bulletin.id}", details, now)
 
 
 def _put_in_force(session: Session, bulletin: Bulletin, state: State, now: datetime) -> None:

@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session, selectinload
 
 from console.notify import message, outbox
 from console.notify.contract import Channel, DestinationError, State
+from console.services import audit
 from console.services.actor import Actor, Role, load, scoped
 from console.services.errors import InvalidError, NotFoundError
 from console.store.models.contact import Contact, ContactAddress, EscalationPolicy, EscalationStep
@@ -47,6 +48,7 @@ def add_contact(session: Session, actor: Actor, name: str, locale: str, now: dat
     contact = Contact(organisation_id=actor.organisation_id, name=name, locale=locale, created_at=now)
     session.add(contact)
     session.flush()
+    audit.record(session, actor, actor.organisation_id, "contact.added", f"contact:{contact.id}", {"name": name}, now)
     return contact
 
 
@@ -74,6 +76,8 @@ def add_address(
     )
     session.add(address)
     session.flush()
+    details = {"contact": contact.id, "channel": channel.name, "shown": address.shown}
+    audit.record(session, actor, actor.organisation_id, "address.added", f"contact_address:{address.id}", details, now)
     return address
 
 
@@ -82,6 +86,8 @@ def remove_contact(session: Session, actor: Actor, contact_id: int, now: datetim
     actor.require(Role.ADMINISTRATOR)
     contact = load(session, actor, Contact, contact_id)
     contact.removed_at = contact.removed_at or now
+    details = {"name": contact.name}
+    audit.record(session, actor, actor.organisation_id, "contact.removed", f"contact:{contact.id}", details, now)
     for address in contact.addresses:
         remove_address(session, actor, address.id, now)
 
@@ -91,6 +97,8 @@ def remove_address(session: Session, actor: Actor, address_id: int, now: datetim
     actor.require(Role.ADMINISTRATOR)
     address = load(session, actor, ContactAddress, address_id)
     address.removed_at = address.removed_at or now
+    about = f"contact_address:{address.id}"
+    audit.record(session, actor, actor.organisation_id, "address.removed", about, {"shown": address.shown}, now)
     policy = policy_of(session, actor)
     if policy is not None:
         policy.steps = [step for step in policy.steps if step.address_id != address.id]
@@ -117,7 +125,9 @@ def policy_of(session: Session, actor: Actor) -> EscalationPolicy | None:
     return session.scalar(scoped(actor, EscalationPolicy).options(selectinload(EscalationPolicy.steps)))
 
 
-def set_escalation(session: Session, actor: Actor, steps: Sequence[Step], rounds: int) -> EscalationPolicy:
+def set_escalation(
+    session: Session, actor: Actor, steps: Sequence[Step], rounds: int, now: datetime
+) -> EscalationPolicy:
     """Set who is called in which order, and how often from the start. The caller commits."""
     actor.require(Role.ADMINISTRATOR)
     if len(steps) > MOST_STEPS or not 1 <= rounds <= MOST_ROUNDS:
@@ -141,6 +151,10 @@ def set_escalation(session: Session, actor: Actor, steps: Sequence[Step], rounds
     _number(policy)
     session.add(policy)
     session.flush()
+    details = {"rounds": rounds, "steps": [[step.address_id, step.wait_minutes] for step in policy.steps]}
+    audit.record(
+        session, actor, actor.organisation_id, "escalation.set", f"escalation_policy:{policy.id}", details, now
+    )
     return policy
 
 
@@ -170,6 +184,8 @@ def send_test(session: Session, actor: Actor, address_id: int, now: datetime) ->
         life=TEST_LIFE,
     )
     assert written is not None  # its key is random
+    about = f"contact_address:{address.id}"
+    audit.record(session, actor, actor.organisation_id, "address.tested", about, {"shown": address.shown}, now)
     return written
 
 

@@ -11,6 +11,7 @@ from zoneinfo import ZoneInfo
 from sqlalchemy import Select, extract, func, or_, select
 from sqlalchemy.orm import Session, joinedload
 
+from console.services import audit
 from console.services.actor import Actor, Role, load, scoped
 from console.services.errors import InvalidError
 from console.services.finding_filter import SORTS, FindingFilter
@@ -185,6 +186,8 @@ def judge(session: Session, actor: Actor, finding_id: int, verdict: Verdict | No
         raise InvalidError("Say why: whoever sees it next will ask.")
     finding.verdict, finding.verdict_note = verdict, note if verdict else ""
     finding.verdict_at, finding.verdict_by_id = (now, actor.user_id) if verdict else (None, None)
+    details = {"finding": finding.uid, "verdict": verdict, "note": note}
+    audit.record(session, actor, actor.organisation_id, "finding.judged", f"finding:{finding.id}", details, now)
 
 
 @dataclass(frozen=True, slots=True)

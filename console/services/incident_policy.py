@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import ColumnElement, and_, exists, func, or_, select
 from sqlalchemy.orm import Session
 
-from console.services import incidents
+from console.services import audit, incidents
 from console.services.actor import Actor, Role, load, scoped, the_console
 from console.services.errors import InvalidError
 from console.store.models.finding import Finding
@@ -30,7 +30,7 @@ def policy_of(session: Session, actor: Actor) -> IncidentPolicy:
     return stored or IncidentPolicy(organisation_id=actor.organisation_id, opens_at=int(Severity.HIGH), join_hours=24)
 
 
-def set_policy(session: Session, actor: Actor, opens_at: int | None, join_hours: int) -> IncidentPolicy:
+def set_policy(session: Session, actor: Actor, opens_at: int | None, join_hours: int, now: datetime) -> IncidentPolicy:
     """Change it. opens_at: a severity, None for never. The caller commits."""
     actor.require(Role.ADMINISTRATOR)
     if opens_at is not None and opens_at not in set(Severity):
@@ -40,6 +40,8 @@ def set_policy(session: Session, actor: Actor, opens_at: int | None, join_hours:
     policy = policy_of(session, actor)
     policy.opens_at, policy.join_hours = opens_at, join_hours
     session.add(policy)
+    details = {"opens_at": opens_at, "join_hours": join_hours}
+    audit.record(session, actor, actor.organisation_id, "incident_policy.set", "", details, now)
     return policy
 
 

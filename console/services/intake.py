@@ -23,6 +23,7 @@ from pydantic import (
 )
 
 from console.services.errors import InvalidError
+from console.store.storable import storable
 from detectors.finding import MAX_EVIDENCE_FRAMES, MAX_EVIDENCE_PCAP_BYTES, MAX_EVIDENCE_PDUS, FindingId, Severity
 
 MAX_FINDINGS = 500  # of one batch
@@ -38,7 +39,6 @@ PCAP_MAGIC = (b"\xa1\xb2\xc3\xd4", b"\xd4\xc3\xb2\xa1", b"\xa1\xb2\x3c\x4d", b"\
 SEVERITIES = {severity.word: severity for severity in Severity}
 TIME = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(\.\d{1,9})?Z", re.ASCII)
 KEY = re.compile(r"[@A-Za-z0-9_][@A-Za-z0-9_. /-]{0,127}", re.ASCII)
-UNSTORABLE = re.compile("[\x00\ud800-\udfff]")  # no database keeps these; a reader sees that something was there
 
 
 class _NoNumber:
@@ -66,7 +66,7 @@ def parse_json(body: bytes) -> Any:
 
 
 def _clean(text: Any) -> Any:
-    return UNSTORABLE.sub("\ufffd", text) if isinstance(text, str) else text
+    return storable(text) if isinstance(text, str) else text
 
 
 def _tree(value: Any) -> Any:

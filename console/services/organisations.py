@@ -7,6 +7,7 @@ from datetime import datetime
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from console.services import audit
 from console.services.actor import Actor
 from console.services.errors import InvalidError, NotFoundError
 from console.store.models import Organisation, OrganisationKind
@@ -28,6 +29,9 @@ def create_organisation(
     session.flush()
     organisation.path = f"{parent.path if parent else '/'}{organisation.id}/"
     session.flush()
+    details = {"name": name, "kind": organisation.kind, "parent": organisation.parent_id}
+    about = f"organisation:{organisation.id}"
+    audit.record(session, "command line", organisation.id, "organisation.created", about, details, now)
     return organisation
 
 

@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from console.services import audit
 from console.services.actor import Actor, Role, load, scoped
 from console.services.errors import InvalidError
 from console.sharing import collection
@@ -46,6 +47,8 @@ def register(session: Session, actor: Actor, name: str, relation: str, now: date
     )
     session.add(peer)
     session.flush()
+    details = {"name": name, "relation": peer.relation, "username": peer.username}
+    audit.record(session, actor, actor.organisation_id, "peer.registered", f"peer:{peer.id}", details, now)
     return peer, password
 
 
@@ -54,6 +57,7 @@ def revoke(session: Session, actor: Actor, peer_id: int, now: datetime) -> Peer:
     actor.require(Role.ADMINISTRATOR)
     peer = load(session, actor, Peer, peer_id)
     peer.revoked_at = peer.revoked_at or now
+    audit.record(session, actor, actor.organisation_id, "peer.revoked", f"peer:{peer.id}", {"name": peer.name}, now)
     return peer
 
 

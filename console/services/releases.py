@@ -9,6 +9,7 @@ from datetime import datetime
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from console.services import audit
 from console.services.actor import Actor, scoped
 from console.sharing.tlp import Decision, Relation, Tlp
 from console.store.models import Release
@@ -60,6 +61,16 @@ def record(
             bulletin_id=answer.bulletin_id,
         )
         session.add(row)
+        # repeats are counted in the log above; the first answer of each kind is an act
+        verb = "granted" if row.allowed else "refused"
+        details = {
+            "stix_id": row.stix_id,
+            "version": row.version,
+            "tlp": row.tlp,
+            "channel": channel,
+            "why": row.reason,
+        }
+        audit.record(session, requester, row.organisation_id, f"release.{verb}", requester, details, now)
     session.flush()
 
 

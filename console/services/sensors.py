@@ -13,6 +13,7 @@ from typing import Any
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session, joinedload
 
+from console.services import audit
 from console.services.actor import Actor, Role, load, scoped
 from console.services.errors import InvalidError, NotFoundError
 from console.store.models import FindingReceipt, Segment, Sensor, SensorEpoch, Site
@@ -69,6 +70,8 @@ def add_sensor(
     )
     session.add(sensor)
     session.flush()
+    details = {"name": name, "site": site, "segment": segment, "drill": drill, "key": sensor.key_hint}
+    audit.record(session, actor, actor.organisation_id, "sensor.added", f"sensor:{sensor.id}", details, now)
     return sensor, key
 
 
@@ -96,13 +99,15 @@ def named(session: Session, actor: Actor, name: str) -> Sensor:
     return sensor
 
 
-def renew_key(session: Session, actor: Actor, sensor_id: int) -> tuple[Sensor, str]:
+def renew_key(session: Session, actor: Actor, sensor_id: int, now: datetime) -> tuple[Sensor, str]:
     """A new key for a sensor; the old one is worth nothing from now on."""
     actor.require(Role.ADMINISTRATOR)
     sensor = load(session, actor, Sensor, sensor_id)
     key = KEY_PREFIX + secrets.token_urlsafe(32)
     sensor.key_hash, sensor.key_hint, sensor.revoked_at = key_hash(key), key[: len(KEY_PREFIX) + 4], None
     session.flush()
+    details = {"name": sensor.name, "key": sensor.key_hint}
+    audit.record(session, actor, actor.organisation_id, "sensor.key_renewed", f"sensor:{sensor.id}", details, now)
     return sensor, key
 
 
@@ -111,6 +116,9 @@ def revoke_key(session: Session, actor: Actor, sensor_id: int, now: datetime) ->
     actor.require(Role.ADMINISTRATOR)
     sensor = load(session, actor, Sensor, sensor_id)
     sensor.revoked_at = sensor.revoked_at or now
+    audit.record(
+        session, actor, actor.organisation_id, "sensor.revoked", f"sensor:{sensor.id}", {"name": sensor.name}, now
+    )
     return sensor
 
 

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import or_, select
 from sqlalchemy.orm import Session
 
-from console.services import received
+from console.services import audit, received
 from console.services.actor import Actor, Clock, Role, load, scoped
 from console.services.errors import ConflictError, InvalidError
 from console.sharing.hostile import time_text, timestamp
@@ -82,14 +82,20 @@ def subscribe(
     )
     session.add(subscription)
     session.flush()
+    details = {"name": name, "url": url, "collection": subscription.collection}
+    about = f"subscription:{subscription.id}"
+    audit.record(session, actor, actor.organisation_id, "subscription.added", about, details, now)
     return subscription
 
 
-def set_enabled(session: Session, actor: Actor, subscription_id: int, enabled: bool) -> Subscription:
+def set_enabled(session: Session, actor: Actor, subscription_id: int, enabled: bool, now: datetime) -> Subscription:
     """Pause or resume. What was received stays."""
     actor.require(Role.ADMINISTRATOR)
     subscription = load(session, actor, Subscription, subscription_id)
     subscription.enabled = enabled
+    action = "subscription.resumed" if enabled else "subscription.paused"
+    about = f"subscription:{subscription.id}"
+    audit.record(session, actor, actor.organisation_id, action, about, {"name": subscription.name}, now)
     return subscription
 
 

@@ -9,10 +9,14 @@ from typing import Any
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
+from console.services import audit
 from console.services.actor import Actor, scoped
 from console.store.models.incident import EntryKind, Incident, IncidentEntry
 
 SHOWN_ENTRIES = 300
+# What the audit log keeps of the console's own acts. Its other lines (who was told, which of a flood of findings
+# joined) stand in the timeline, which is append-only too.
+OWN_ACTS = (EntryKind.OPENED, EntryKind.ACKNOWLEDGED, EntryKind.CLOSED, EntryKind.REOPENED)
 
 
 def note(
@@ -32,6 +36,10 @@ def note(
         )
     )
     incident.updated_at = now
+    if actor.user_id is not None or kind in OWN_ACTS:
+        action = f"incident.{kind.value.replace(' ', '_')}"
+        details = {"number": incident.number, **({"text": text} if text else {}), **data}
+        audit.record(session, actor, incident.organisation_id, action, f"incident:{incident.id}", details, now)
 
 
 def timeline(session: Session, actor: Actor, incident: Incident) -> tuple[Sequence[IncidentEntry], int]:

@@ -14,11 +14,13 @@ from argon2.exceptions import InvalidHashError, VerificationError
 from sqlalchemy import delete, select
 from sqlalchemy.orm import Session, joinedload
 
+from console.services import audit
 from console.services.actor import Actor, Role, load, scoped
 from console.services.errors import InvalidError, NotFoundError
 from console.store.models import LoginSession, Organisation, User
 
 MIN_PASSWORD, MAX_PASSWORD = 12, 128  # characters; the upper bound keeps hashing cheap
+COMMAND_LINE = "command line"  # who acts where nobody is logged in: whoever has the console's machine
 LOGIN = re.compile(r"[a-z0-9][a-z0-9._@-]{0,63}")
 ALPHABET = "abcdefghjkmnpqrstuvwxyz23456789"  # nothing that is misread from paper
 
@@ -46,9 +48,16 @@ def _checked(password: str, login: str) -> str:
 
 
 def create_user(
-    session: Session, organisation: Organisation, login: str, name: str, role: Role, password: str, now: datetime
+    session: Session,
+    organisation: Organisation,
+    login: str,
+    name: str,
+    role: Role,
+    password: str,
+    now: datetime,
+    by: Actor | str = COMMAND_LINE,
 ) -> User:
-    """A new user; InvalidError when the login is malformed or taken, or the password is weak."""
+    """A new user, made `by` whom; InvalidError when the login is malformed or taken, or the password is weak."""
     login = login.strip().lower()
     if not LOGIN.fullmatch(login):
         raise InvalidError("A login has 1 to 64 of the characters a-z, 0-9, dot, dash, underscore and @.")
@@ -64,6 +73,8 @@ def create_user(
     )
     session.add(user)
     session.flush()
+    details = {"login": login, "name": user.name, "role": role.value}
+    audit.record(session, by, organisation.id, "user.created", f"user:{user.id}", details, now)
     return user
 
 
@@ -80,6 +91,7 @@ def disable_user(session: Session, actor: Actor, user_id: int, now: datetime) ->
         raise InvalidError("You cannot disable yourself.")
     user.disabled_at = user.disabled_at or now
     session.execute(delete(LoginSession).where(LoginSession.user_id == user.id))
+    audit.record(session, actor, actor.organisation_id, "user.disabled", f"user:{user.id}", {"login": user.login}, now)
     return user
 
 
@@ -103,8 +115,8 @@ def _token_hash(token: str) -> str:
     return hashlib.sha256(token.encode()).hexdigest()
 
 
-def open_session(session: Session, user_id: int, now: datetime, hours: int) -> str:
-    """Log the user in; gives the token that the browser keeps. Sessions that ended are swept away."""
+def open_session(session: Session, user_id: int, now: datetime, hours: int, address: str = "") -> str:
+    """Log the user in from an address; gives the token that the browser keeps. Sessions that ended are swept away."""
     user = session.get_one(User, user_id)
     token = secrets.token_urlsafe(32)
     session.execute(delete(LoginSession).where(LoginSession.expires_at <= now))
@@ -119,6 +131,8 @@ def open_session(session: Session, user_id: int, now: datetime, hours: int) -> s
     )
     user.last_login_at = now
     session.flush()
+    by = actor_of(user)
+    audit.record(session, by, user.organisation_id, "login.succeeded", f"user:{user.id}", {"address": address}, now)
     return token
 
 
@@ -132,8 +146,12 @@ def find_session(session: Session, token: str, now: datetime) -> LoginSession | 
     return found if found is not None and found.user.disabled_at is None else None
 
 
-def close_session(session: Session, token: str) -> None:
+def close_session(session: Session, token: str, now: datetime) -> None:
     """Log out: the token is worth nothing from now on."""
+    found = find_session(session, token, now)
+    if found is not None:
+        by = actor_of(found.user)
+        audit.record(session, by, by.organisation_id, "login.ended", f"user:{by.user_id}", {}, now)
     session.execute(delete(LoginSession).where(LoginSession.token_hash == _token_hash(token)))
 
 
@@ -142,7 +160,7 @@ def actor_of(user: User) -> Actor:
     return Actor(user.id, user.name, user.organisation_id, Role(user.role))
 
 
-def change_password(session: Session, actor: Actor, old: str, new: str, token: str) -> None:
+def change_password(session: Session, actor: Actor, old: str, new: str, token: str, now: datetime) -> None:
     """Change the actor's own password; every other browser is logged out. InvalidError when `old` is wrong."""
     assert actor.user_id is not None
     user = load(session, actor, User, actor.user_id)
@@ -153,15 +171,17 @@ def change_password(session: Session, actor: Actor, old: str, new: str, token: s
     user.password_hash = hasher.hash(_checked(new, user.login))
     others = LoginSession.token_hash != _token_hash(token)
     session.execute(delete(LoginSession).where(LoginSession.user_id == user.id, others))
+    audit.record(session, actor, actor.organisation_id, "user.password_changed", f"user:{user.id}", {}, now)
 
 
-def reset_password(session: Session, login: str, new: str) -> User:
+def reset_password(session: Session, login: str, new: str, now: datetime) -> User:
     """Set a password from the command line of the console's own machine; every browser of that user is logged out."""
     user = session.scalar(select(User).where(User.login == login.strip().lower()))
     if user is None:
         raise NotFoundError("There is no user %(name)s.", name=login)
     user.password_hash = hasher.hash(_checked(new, user.login))
     session.execute(delete(LoginSession).where(LoginSession.user_id == user.id))
+    audit.record(session, COMMAND_LINE, user.organisation_id, "user.password_reset", f"user:{user.id}", {}, now)
     return user
 
 

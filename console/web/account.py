@@ -43,7 +43,7 @@ def change_password() -> Any:
     try:
         if form.get("new", "") != form.get("again", ""):
             raise InvalidError("The new password was not typed the same twice.")
-        users.change_password(db(), actor(), form.get("old", ""), form.get("new", ""), current_user.token)
+        users.change_password(db(), actor(), form.get("old", ""), form.get("new", ""), current_user.token, now())
     except InvalidError as error:
         return refused(error, _page)
     flash(_("The password is changed. Other browsers are logged out."))
@@ -60,7 +60,7 @@ def add_user() -> Any:
         if role not in list(Role):
             raise InvalidError("There is no such role.")
         own = organisations.own(db(), actor())
-        made = users.create_user(db(), own, login, name, Role(role), password, now())
+        made = users.create_user(db(), own, login, name, Role(role), password, now(), by=actor())
     except InvalidError as error:
         return refused(error, _page)
     return _page(made.login, password)

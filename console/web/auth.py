@@ -10,8 +10,8 @@ from flask_babel import gettext
 from flask_limiter.util import get_remote_address
 from flask_login import current_user, login_user
 
-from console.services import users
-from console.web.context import WebUser, actor, actor_or_none, console, db, now, public
+from console.services import audit, users
+from console.web.context import WebUser, actor, actor_or_none, commit, console, db, now, public
 from console.web.language import LOCALES, THEMES
 from console.web.security import limiter
 
@@ -50,9 +50,11 @@ def log_in() -> Any:
     with console().store.reader() as reader:  # hashing takes long: the writers must not wait for it
         user_id = users.authenticate(reader, login, password)
     if user_id is None:
+        audit.record_failed_login(db(), login, request.remote_addr or "", now())
+        commit()  # the answer is an error, and the entry stays
         flash(gettext("Login or password is wrong."), "error")
         return render_template("auth/login.html", target=request.form.get("next", ""), login=login[:64]), 401
-    token = users.open_session(db(), user_id, now(), console().settings.session_hours)
+    token = users.open_session(db(), user_id, now(), console().settings.session_hours, request.remote_addr or "")
     kept = {name: session[name] for name in ("locale", "theme") if name in session}
     session.clear()  # the cookie, and the token against forged requests with it, is a new one
     session.update(kept)
@@ -66,7 +68,7 @@ def log_in() -> Any:
 @blueprint.post("/logout")
 def log_out() -> Any:
     """End the session here and on the server."""
-    users.close_session(db(), current_user.token)
+    users.close_session(db(), current_user.token, now())
     session.clear()
     return redirect(url_for("auth.login"))
 

@@ -239,7 +239,7 @@ def cancel(bulletin_id: int) -> Any:
 @role_required(Role.ANALYST)
 def discard(bulletin_id: int) -> Any:
     """Throw a draft away."""
-    bulletins.discard(db(), actor(), bulletin_id)
+    bulletins.discard(db(), actor(), bulletin_id, now())
     flash(gettext("The draft was thrown away."))
     return redirect(url_for("bulletins.index"), 303)
 

@@ -118,7 +118,7 @@ def set_escalation() -> Any:
             for address, wait in zip(addresses, waits, strict=True)
             if address
         ]
-        contacts.set_escalation(db(), actor(), steps, rounds)
+        contacts.set_escalation(db(), actor(), steps, rounds, now())
     except InvalidError as error:
         return _refused(error)
     flash(gettext("The escalation was saved."))
@@ -132,7 +132,7 @@ def set_policy() -> Any:
     opens_at = request.form.get("opens_at", "")
     try:
         incident_policy.set_policy(
-            db(), actor(), _number(opens_at) if opens_at else None, _number(request.form.get("join_hours", ""))
+            db(), actor(), _number(opens_at) if opens_at else None, _number(request.form.get("join_hours", "")), now()
         )
     except InvalidError as error:
         return _refused(error)

@@ -67,7 +67,7 @@ def add() -> Any:
 @role_required(Role.ADMINISTRATOR)
 def renew(sensor_id: int) -> Any:
     """A new key in place of the old one."""
-    return _page(*sensors.renew_key(db(), actor(), sensor_id))
+    return _page(*sensors.renew_key(db(), actor(), sensor_id, now()))
 
 
 @blueprint.post("/<int:sensor_id>/revoke")

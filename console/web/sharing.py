@@ -115,7 +115,7 @@ def pull(subscription_id: int) -> Any:
 @role_required(Role.ADMINISTRATOR)
 def set_enabled(subscription_id: int) -> Any:
     """Pause or resume."""
-    subscriptions.set_enabled(db(), actor(), subscription_id, request.form.get("enabled") == "1")
+    subscriptions.set_enabled(db(), actor(), subscription_id, request.form.get("enabled") == "1", now())
     return _back()
 
 

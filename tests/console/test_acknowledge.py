@@ -29,7 +29,7 @@ def told(app: Any, client: Any, tree: Any, store: Store, clock: Any) -> list[str
             fields = {"address": f"{name.split()[0]}@plant.example"}
             address = contacts.add_address(session, tree.plant, contact.id, EMAIL, fields, clock())
             steps.append(contacts.Step(address.id, wait))
-        contacts.set_escalation(session, tree.plant, steps, 1)
+        contacts.set_escalation(session, tree.plant, steps, 1, clock())
     send(client, tree.plant_key, [record(1)])
     return links(app, store)
 

@@ -1,5 +1,6 @@
 """Every table. A new model is one file here and one line in this list, so that migrations see it."""
 
+from console.store.models.audit import AuditEntry, AuditHead
 from console.store.models.bulletin import Bulletin, BulletinReceipt, BulletinRecipient, BulletinReference
 from console.store.models.collection import Collection, SharedObject
 from console.store.models.contact import Contact, ContactAddress, Escalation, EscalationPolicy, EscalationStep
@@ -24,6 +25,8 @@ from console.store.models.site import Segment, Site
 from console.store.models.user import LoginSession, User
 
 __all__ = [
+    "AuditEntry",
+    "AuditHead",
     "Bulletin",
     "BulletinReceipt",
     "BulletinRecipient",

@@ -66,4 +66,4 @@ def hook(session: Session, actor: Actor, name: str, url: str) -> ContactAddress:
 
 def escalation(session: Session, actor: Actor, steps: Sequence[tuple[ContactAddress, int]], rounds: int = 1) -> None:
     """Call these addresses in this order; (address, minutes to wait)."""
-    contacts.set_escalation(session, actor, [contacts.Step(address.id, wait) for address, wait in steps], rounds)
+    contacts.set_escalation(session, actor, [contacts.Step(address.id, wait) for address, wait in steps], rounds, START)
