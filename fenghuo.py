@@ -15,13 +15,16 @@ import click
 
 from commands import complain
 from commands import rules as rule_commands
+from commands.archive import archive, archive_target
 from commands.attack import attack
 from commands.baseline import ENFORCED, LEARNED, baseline, enforced
-from commands.carve import ARTIFACTS, carve
+from commands.carve import ARTIFACTS, Folder, carve
 from commands.console import console
 from commands.console_audit import audit
+from commands.hunt import hunt
 from commands.rules import with_rules
 from commands.score import score
+from commands.size import Size
 from commands.weights import WEIGHTS, weighed
 
 if TYPE_CHECKING:
@@ -231,20 +234,6 @@ def sensor() -> None:
     """The sensor program: traffic in, findings to a console."""
 
 
-class Size(click.ParamType):  # type: ignore[type-arg]  # generic in new versions only
-    """A number of bytes, with K, M, G or T for powers of 1024."""
-
-    name = "SIZE"
-
-    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        text = str(value).strip().upper().removesuffix("B").removesuffix("I")
-        power = "KMGT".find(text[-1:]) + 1 if text[-1:] else 0
-        try:
-            return int(float(text[: -1 if power else None]) * 1024**power)
-        except (ValueError, OverflowError):
-            self.fail(f"{value!r} is not a size: give a number of bytes, or 64M, 10G", param, ctx)
-
-
 @sensor.command("run")
 @click.option("--interface", "interfaces", multiple=True, metavar="NAME", help="Interface to listen on; repeat.")
 @click.option("--capture", "captures", multiple=True, metavar="FILE...", help="Capture to inspect instead; repeat.")
@@ -258,6 +247,7 @@ class Size(click.ParamType):  # type: ignore[type-arg]  # generic in new version
 @click.option("--ring-size", type=Size(), default="10G", show_default=True, help="What they may need on disk.")
 @ARTIFACTS
 @click.option("--artifacts-size", type=Size(), default="1G", show_default=True, help="What they may need on disk.")
+@click.option("--archive", "archive_folder", type=Folder(), help="Keep behaviours and chosen events for hunting here.")
 @click.option("--console", "url", required=True, metavar="URL", help="Address of the console.")
 @click.option("--key-file", type=click.File(), help="File with this sensor's key; otherwise FENGHUO_SENSOR_KEY.")
 @click.option("--key", envvar="FENGHUO_SENSOR_KEY", hidden=True)
@@ -279,6 +269,7 @@ def sensor_run(
     ring_size: int,
     artifacts: Path | None,
     artifacts_size: int,
+    archive_folder: Path | None,
     url: str,
     key_file: TextIO | None,
     key: str | None,
@@ -321,6 +312,8 @@ def sensor_run(
     try:
         declared = weighed(enforced(**plant), ledger_file=ledger_file, override_file=override_file)
         declared = with_rules(declared, rule_folders)
+        if archive_folder:
+            declared = dataclasses.replace(declared, archive=archive_target(archive_folder))
         program = SensorProgram(url, secret, Path(spool), name, complain, artifacts, artifacts_size, declared)
         signal.signal(signal.SIGTERM, lambda *_: program.stop())
         signal.signal(signal.SIGHUP, lambda *_: program.reload())
@@ -341,11 +334,13 @@ def sensor_run(
 for command in (rule_commands.check, rule_commands.test, rule_commands.explain):
     rules.add_command(command)
 rules.add_command(score)
+main.add_command(archive)
 main.add_command(attack)
 main.add_command(baseline)
 main.add_command(carve)
 console.add_command(audit)
 main.add_command(console)
+main.add_command(hunt)
 
 if __name__ == "__main__":
     main()

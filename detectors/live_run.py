@@ -126,6 +126,7 @@ class LiveRun:
                 learn_s=LEARN_S,
                 indicators=self.indicators,
                 health=self._health,
+                interfaces=", ".join(self._options.interfaces),
                 artifacts=self._options.artifacts,
                 artifacts_bytes=self._options.artifacts_bytes,
             )

@@ -68,6 +68,7 @@ from detectors.tags.file import Tag
 from detectors.tickets import Ticket
 from detectors.unanswered import Unanswered
 from detectors.yara_scan import YaraScan
+from sensor.archive.origin import Target
 from sensor.capture.frames import FrameBatch
 from sensor.capture.interface import Health
 from sensor.decode.decoder import Decoder
@@ -98,6 +99,8 @@ class Options:
     tags: points of the plant with their limits.
     tickets: changes that were planned: what fits one is quiet.
     learning: takes what is normal, on a live link; None where nothing is learned.
+    archive: where behaviours and chosen events are kept for hunting back, None: nowhere; interfaces: of a live link, its
+        name there.
     ledger: how important devices are; None: all alike. overrides: levels that people have set.
     """
 
@@ -114,6 +117,8 @@ class Options:
     tags: Sequence[Tag] = ()
     tickets: Sequence[Ticket] = ()
     learning: LiveLearning | None = None
+    archive: Target | None = None
+    interfaces: str = ""
     ledger: Ledger | None = None
     overrides: tuple[Override, ...] = ()
 
@@ -185,10 +190,22 @@ class Pipeline:
         )
         if self.options.learning is not None:
             self.detectors.append(self.options.learning.detector())
+        if self.options.archive is not None:
+            self._archive_into(self.options.archive)
         self._new_rules: RuleSet | None = None
         self.events = 0
         self._weigher = Weigher(self.options.ledger, self.options.overrides, self.options.baseline)
         self._flood = Problem(knowledge.detector_rules()["sensor.flood"], self.scene.exhibit(), protocol="")
+
+    def _archive_into(self, target: Target) -> None:
+        """Record the run in an archive. It needs packages of its own, so they are imported where it is wanted."""
+        from detectors.hunting.recorder import Recorder
+
+        recorder = Recorder(target, self.options.capture, self.options.interfaces)
+        for detector in self.detectors:
+            if isinstance(detector, Carving):
+                detector.watch(Watcher(recorder.artifact, lambda _scene, _final: ()))
+        self.detectors.append(recorder)
 
     def run(self, frame_batches: Iterable[FrameBatch]) -> Iterator[Finding]:
         """Findings as they are made. Traffic never raises; a detector that fails is reported and left out."""

@@ -26,6 +26,7 @@ from detectors.finding import Evidence, Finding, FindingId, to_dict
 from detectors.live_run import LiveOptions, LiveRun
 from detectors.pipeline import Options, Pipeline, merge, rules_of
 from detectors.sigma.watch import RuleWatch
+from sensor.archive.origin import Target
 from sensor.capture.ahead import ahead
 from sensor.capture.live import LiveSource
 from sensor.capture.source import CaptureError, open_capture
@@ -146,7 +147,8 @@ class SensorProgram:
         return code
 
     def _listen(self, options: LiveOptions) -> int:
-        live = self._live = LiveRun(options, self._indicators, self._declared)
+        declared = dataclasses.replace(self._declared, archive=self._archive(str(options.ring or "")))
+        live = self._live = LiveRun(options, self._indicators, declared)
         if self._stop.is_set():
             live.stop()
         self._say(f"listening on {live.listening()}")
@@ -201,6 +203,7 @@ class SensorProgram:
             capture=path,
             artifacts=self._artifacts,
             artifacts_bytes=self._artifacts_bytes,
+            archive=self._archive(),
         )
         pipeline = Pipeline(options)
         findings = merge(pipeline.run(ahead(capture)))
@@ -215,6 +218,13 @@ class SensorProgram:
             self._say(warning)
         self._say(f"{path}: {capture.frames:,} frames, {pipeline.events:,} PDUs, {len(findings)} findings")
         return 0
+
+    def _archive(self, ring: str = "") -> Target | None:
+        """Where the run is archived, with what tells its rows from those of other sensors and starts."""
+        target = self._declared.archive
+        if target is None:
+            return None
+        return dataclasses.replace(target, sensor=self._name, epoch=self._spool.epoch, ring=ring)
 
     def _line(self, finding: Finding, sequence: int) -> dict[str, Any]:
         return to_dict(finding, FindingId(self._name, self._spool.epoch, sequence))

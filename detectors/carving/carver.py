@@ -80,6 +80,10 @@ class Carving:
         self._problems: dict[tuple[str, ...], Problem] = {}
         self._limit: Problem | None = None
 
+    def watch(self, watcher: Watcher) -> None:
+        """Let one more look at each artifact."""
+        self._watchers.append(watcher)
+
     def observe(self, batch: EventBatch, scene: Scene) -> Iterator[Finding]:
         """See Detector."""
         for artifact in self._carved(batch, scene):

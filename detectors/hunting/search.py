@@ -1,0 +1,247 @@
+"""Searching the archive: file after file, by time, only those in which something can be found.
+
+The catalogue leaves out files by their span, protocols and columns, and for indicators by the exact index of addresses
+and hashes. Of a file the columns that are asked about are read first, the others only where a row was found.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from detectors.hunting.mask import Mask, mask
+from detectors.hunting.wanted import Condition, Sought, impossible
+from detectors.sigma.tree import Node, any_of, fields_of
+from sensor.archive.catalogue import Entry
+from sensor.archive.columns import lines_of, nanoseconds
+from sensor.archive.compaction import read
+from sensor.archive.origin import ArchiveError
+from sensor.archive.store import Archive
+from sensor.archive.terms import ADDRESSES, HASHES, INDEXED, MACS, term
+
+MAX_KNOWN = 1 << 16  # terms whose indicators are remembered
+_ALWAYS = ("@timestamp", "archive.last", "archive.count", "archive.described")
+Pairs = tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]  # numbers of what was hunted for, and rows
+
+
+@dataclass(slots=True)
+class Total:
+    """What one condition or indicator found in all. events counts every event of the behaviours found."""
+
+    rows: int = 0
+    events: int = 0
+    first_ns: int = 0
+    last_ns: int = 0
+    files: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """One row that was found: `name` and `title` of what it was found by, `kind` of file, `line` of the row."""
+
+    name: str
+    title: str
+    kind: str
+    line: dict[str, Any]
+
+
+class Search:
+    """One hunt. After `run`: totals by name; files: how many there are in the span, opened: how many were read.
+
+    shy: events of behaviours of which a flood left only codes. unsure: events of behaviours that may have matched what
+    only single events answer. broken: what could not be read.
+    """
+
+    def __init__(
+        self,
+        archive: Archive,
+        conditions: Sequence[Condition] = (),
+        sought: Sequence[Sought] = (),
+        since_ns: int | None = None,
+        until_ns: int | None = None,
+        most: int | None = None,
+    ) -> None:
+        """since_ns, until_ns: from when, to before when. most: rows that are described, None for all."""
+        self._archive = archive
+        self._conditions, self._sought = list(conditions), list(sought)
+        self._since_ns, self._until_ns = since_ns, until_ns
+        self._left = most
+        self._single: dict[bytes, list[int]] = {}
+        self._wide: list[int] = []
+        self._known: dict[bytes, list[int]] = {}
+        for number, it in enumerate(self._sought, len(self._conditions)):
+            if it.low == it.high:
+                self._single.setdefault(it.low, []).append(number)
+            else:
+                self._wide.append(number)
+        self.totals: dict[str, Total] = {}
+        self.files = self.opened = self.shy = self.unsure = 0
+        self.broken: list[str] = []
+
+    def run(self, progress: Callable[[int, int], None]) -> Iterator[Hit]:
+        """What is found, by time of the files. progress: called with files done and their number."""
+        with self._archive.locked("reading"):
+            entries = self._archive.catalogue.files(since_ns=self._since_ns, until_ns=self._until_ns)
+            self.files = len(entries)
+            holding = self._holding()
+            for done, entry in enumerate(entries):
+                progress(done, len(entries))
+                held = holding.get(entry.number, set()) if entry.indexed or not self._sought else None
+                try:
+                    yield from self._file(entry, held)
+                except ArchiveError as error:
+                    self.broken.append(str(error))
+            progress(len(entries), len(entries))
+
+    def _holding(self) -> dict[int, set[bytes]]:
+        """By number of the file, which terms in it are sought."""
+        if not self._sought:
+            return {}
+        single = {it.low for it in self._sought if it.low == it.high}
+        spans = {(it.low, it.high) for it in self._sought if it.low != it.high}
+        return self._archive.catalogue.holding(single, spans)
+
+    def _file(self, entry: Entry, held: set[bytes] | None) -> Iterator[Hit]:
+        """held: terms in this file that are sought; None: the file has no index."""
+        asked = [(number, node) for number, node in enumerate(self._nodes(entry)) if not impossible(node, entry)]
+        likely = [it.possible for it in self._conditions] if entry.kind == "behaviours" else []
+        likely = [node for node in likely if not impossible(node, entry)]
+        indexed = self._indexed(entry) if held or held is None else []
+        if not asked and not indexed and not likely:
+            return
+        self.opened += 1
+        nodes = [node for _, node in asked] + likely
+        columns = {*_ALWAYS, *indexed, *(name for node in nodes for name in fields_of(node))}
+        table = read(self._archive, entry, [name for name in entry.columns if name in columns])
+        times, lasts = _times(table)
+        within = self._within(times, lasts)
+        counts = _counts(table)
+        found = [_pairs(number, mask(node, table) & within) for number, node in asked]
+        if indexed:
+            found += self._look_up(table, indexed, held, within)
+        self._doubt(table, likely, within, counts)
+        if any(len(rows) for _, rows in found):
+            numbers, rows = (np.concatenate(part) for part in zip(*found, strict=True))
+            self._sum(numbers, rows, times, lasts, counts)
+            yield from self._described(entry, numbers, rows)
+
+    def _nodes(self, entry: Entry) -> list[Node]:
+        return [it.behaviours if entry.kind == "behaviours" else it.events for it in self._conditions]
+
+    def _indexed(self, entry: Entry) -> list[str]:
+        """Columns in which indicators are looked for: who, in behaviours, where all is counted; hashes in events."""
+        names = (*ADDRESSES, *MACS) if entry.kind == "behaviours" else HASHES
+        return [name for name in INDEXED if name in names and name in entry.columns]
+
+    def _within(self, times: npt.NDArray[np.int64], lasts: npt.NDArray[np.int64]) -> Mask:
+        """Rows with events in the span that is asked about, as far as their first and last tell."""
+        within = np.ones(len(times), np.bool_)
+        if self._since_ns is not None:
+            within &= lasts >= self._since_ns
+        if self._until_ns is not None:
+            within &= times < self._until_ns
+        return within
+
+    def _look_up(self, table: pa.Table, names: list[str], held: set[bytes] | None, within: Mask) -> list[Pairs]:
+        """Rows with a sought address or hash in one of these columns; each row once for each indicator."""
+        found: list[Pairs] = []
+        for name in names:
+            encoded = table[name].combine_chunks().dictionary_encode()
+            codes = encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False)
+            for code, text in enumerate(encoded.dictionary.to_pylist()):
+                octets = term(text) if text is not None else None
+                if octets is None or (held is not None and octets not in held):
+                    continue
+                rows = np.flatnonzero((codes == code) & within)
+                for number in self._seekers(octets):
+                    found.append((np.full(len(rows), number, np.int64), rows))
+        if not found:
+            return []
+        both = np.unique(np.stack([np.concatenate(part) for part in zip(*found, strict=True)]), axis=1)
+        return [(both[0], both[1])]
+
+    def _seekers(self, octets: bytes) -> list[int]:
+        """Numbers of the indicators that a term satisfies."""
+        known = self._known.get(octets)
+        if known is None:
+            wide = [n for n in self._wide if self._covers(self._at(n), octets)]
+            known = [*self._single.get(octets, ()), *wide]
+            if len(self._known) < MAX_KNOWN:
+                self._known[octets] = known
+        return known
+
+    @staticmethod
+    def _covers(it: Condition | Sought, octets: bytes) -> bool:
+        return isinstance(it, Sought) and len(it.low) == len(octets) and it.low <= octets <= it.high
+
+    def _doubt(self, table: pa.Table, likely: list[Node], within: Mask, counts: npt.NDArray[np.int64]) -> None:
+        if "archive.described" in table.column_names:
+            self.shy += int(counts[~mask(["in", "archive.described", [True]], table) & within].sum())
+        if likely:
+            self.unsure += int(counts[mask(any_of(likely), table) & within].sum())
+
+    def _sum(
+        self,
+        numbers: npt.NDArray[np.int64],
+        rows: npt.NDArray[np.int64],
+        times: npt.NDArray[np.int64],
+        lasts: npt.NDArray[np.int64],
+        counts: npt.NDArray[np.int64],
+    ) -> None:
+        for number in np.unique(numbers).tolist():
+            mine = rows[numbers == number]
+            total = self.totals.get(self.name(number))
+            first, last = int(times[mine].min()), int(lasts[mine].max())
+            if total is None:
+                total = self.totals[self.name(number)] = Total(first_ns=first, last_ns=last)
+            total.rows += len(mine)
+            total.events += int(counts[mine].sum())
+            total.first_ns, total.last_ns = min(total.first_ns, first), max(total.last_ns, last)
+            total.files += 1
+
+    def _described(self, entry: Entry, numbers: npt.NDArray[np.int64], rows: npt.NDArray[np.int64]) -> Iterator[Hit]:
+        """The rows in full, by time, as far as they are wanted."""
+        if self._left == 0:
+            return
+        table = read(self._archive, entry)
+        order = np.argsort(nanoseconds(table, "@timestamp")[rows], kind="stable")[: self._left]
+        lines = lines_of(table.take(pa.array(rows[order])))
+        if self._left is not None:
+            self._left -= len(lines)
+        for number, line in zip(numbers[order].tolist(), lines, strict=True):
+            yield Hit(self.name(number), self.title(number), entry.kind, line)
+
+    def name(self, number: int) -> str:
+        """Of a condition or indicator."""
+        return self._at(number).name
+
+    def title(self, number: int) -> str:
+        """For people."""
+        return self._at(number).title
+
+    def _at(self, number: int) -> Condition | Sought:
+        known = len(self._conditions)
+        return self._conditions[number] if number < known else self._sought[number - known]
+
+
+def _pairs(number: int, found: Mask) -> Pairs:
+    rows = np.flatnonzero(found)
+    return np.full(len(rows), number, np.int64), rows
+
+
+def _times(table: pa.Table) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """First and last time of each row."""
+    times = nanoseconds(table, "@timestamp")
+    return times, nanoseconds(table, "archive.last") if "archive.last" in table.column_names else times
+
+
+def _counts(table: pa.Table) -> npt.NDArray[np.int64]:
+    """How many events each row stands for."""
+    if "archive.count" in table.column_names:
+        return nanoseconds(table, "archive.count")
+    return np.ones(table.num_rows, np.int64)
