@@ -76,8 +76,8 @@ def hunt(
     What is the same in all events of a behaviour is looked for in behaviours, where every event was counted; values
     of single events in the events that were kept one by one.
 
-    Exit codes: 0 nothing was found; 1 something was; 2 wrong use, or files could not be read, so that something may have
-    been missed.
+    Exit codes: 0 nothing was found; 1 something was; 2 wrong use, or files could not be read, so that something may
+    have been missed.
     """
     if query is None and not rules and not lists:
         raise click.UsageError("say what to hunt for: QUERY, --rule RULE, or --indicators FILE")
@@ -139,6 +139,7 @@ def _of_rules(names: Sequence[str]) -> list[Condition]:
 
     known = {name: rule for rule in shipped().rules for name in (rule.id, rule.uuid)}
     found: dict[str, SigmaRule] = {}
+    correlations: list[str] = []
     for name in names:
         if name in known:
             found[known[name].id] = known[name]
@@ -153,7 +154,9 @@ def _of_rules(names: Sequence[str]) -> list[Condition]:
             elif isinstance(it, SigmaRule):
                 found[it.id] = it
             else:
-                complain(f"{it.path}: {it.id} is a correlation over several events: hunt for its rules")
+                correlations.append(it.id)
+    if correlations:
+        complain(f"left out, for they are about several events (hunt for their rules): {', '.join(correlations)}")
     if not found:
         raise click.UsageError("none of the rules can be hunted for")
     return of_rules(found.values())

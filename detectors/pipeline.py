@@ -99,8 +99,8 @@ class Options:
     tags: points of the plant with their limits.
     tickets: changes that were planned: what fits one is quiet.
     learning: takes what is normal, on a live link; None where nothing is learned.
-    archive: where behaviours and chosen events are kept for hunting back, None: nowhere; interfaces: of a live link, its
-        name there.
+    archive: where behaviours and chosen events are kept for hunting back, None: nowhere. interfaces: their names, of a
+        live link.
     ledger: how important devices are; None: all alike. overrides: levels that people have set.
     """
 

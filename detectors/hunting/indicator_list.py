@@ -1,7 +1,7 @@
 """Lists of indicators as people have them: one a line, CSV, or the STIX bundle of a bulletin.
 
-Every record is used or rejected with a reason: records = used + rejected. Files of others are hostile: they are bounded,
-and nothing in them raises.
+Every record is used or rejected with a reason: records = used + rejected. Files of others are hostile: they are
+bounded, and nothing in them raises.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ def read_indicators(path: Path) -> Indicators:
 
 
 def seek(text: str, title: str = "") -> Sought:
-    """An address, network, hardware address or SHA-256; ValueError says why it is none. Defanged ones are understood."""
+    """An address, network, hardware address or SHA-256, also defanged; ValueError says why it is none."""
     bare = text.strip().strip("'\"").replace("[.]", ".").replace("(.)", ".").replace("[:]", ":")
     octets = term(bare)
     if octets is not None:
@@ -83,9 +83,7 @@ def seek(text: str, title: str = "") -> Sought:
     try:
         network = ip_network(bare, strict=False)
     except ValueError:
-        raise ValueError(
-            f"{bare[:80]!r} is no address, network, hardware address or SHA-256"
-        ) from None
+        raise ValueError(f"{bare[:80]!r} is no address, network, hardware address or SHA-256") from None
     low, high = span_of(network)
     return Sought(str(network), title, low, high)
 
@@ -95,9 +93,7 @@ def _lines(path: Path, text: str, found: Indicators) -> None:
     lines = io.StringIO(text)
     begin = text[:4096]
     delimiter = next((mark for mark in ",;\t" if mark in begin.partition("\n")[0]), None)
-    rows: Iterator[list[str]] = (
-        csv.reader(lines, delimiter=delimiter) if delimiter else ([line] for line in lines)
-    )
+    rows: Iterator[list[str]] = csv.reader(lines, delimiter=delimiter) if delimiter else ([line] for line in lines)
     for place in range(1, MAX_BYTES):
         try:
             row = next(rows)

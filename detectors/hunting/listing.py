@@ -87,7 +87,9 @@ def _sentence(line: Mapping[str, Any]) -> str:
     words = [safe(line[name], 80) for name in _SHOWN if name in line]
     words += [f"{name}={safe(line[name], 80)}" for name in own[:MAX_SHOWN] if name not in _SHOWN]
     times = f"×{line['archive.count']:,}" if "archive.count" in line else line.get("archive.kept_for", "")
-    return f"{line['@timestamp'][:19]}Z {times} {' -> '.join(ends)} {line.get('network.protocol', '?')} {' '.join(words)}"
+    return (
+        f"{line['@timestamp'][:19]}Z {times} {' -> '.join(ends)} {line.get('network.protocol', '?')} {' '.join(words)}"
+    )
 
 
 def _lineage(line: Mapping[str, Any], origin: Mapping[str, Any]) -> str:

@@ -25,7 +25,7 @@ from detectors.hunting.tally import Tally
 from detectors.problem import Problem
 from detectors.sigma.columns import Codes, steady_fields
 from detectors.sigma.matcher import Ration
-from sensor.archive.columns import ARCHIVE, column, table_of, together
+from sensor.archive.columns import column, table_of, together
 from sensor.archive.digest import behaviour_digest
 from sensor.archive.origin import ArchiveError, Origin, Target, file_digest
 from sensor.archive.store import Archive, Intake
@@ -220,7 +220,7 @@ class Recorder:
             ("@timestamp", "first_ns"), ("frame", "first_frame"), ("archive.count", "count"),
             ("archive.last", "last_ns"), ("archive.frame_last", "last_frame"),
         ):  # fmt: skip
-            table = table.append_column(name, column(tallied[part], name)[0])
+            table = table.append_column(name, column(tallied[part].tolist(), name)[0])
         none = tallied["value_max"] == NO_VALUE
         for name in ("value_min", "value_max"):
             table = table.append_column(f"archive.{name}", pa.array(tallied[name], pa.int64(), mask=none))

@@ -47,7 +47,11 @@ def lines(catalogue: Catalogue) -> Iterator[str]:
     for it in records(catalogue):
         if it["record"] == "files":
             line = "{month} {kind}: {files:,} files, {rows:,} rows, {events:,} events, {bytes:,} bytes".format(**it)
-            doubts = [f"{it[name]:,} {word}" for name, word in (("unfit", "values did not fit"), ("unindexed", "files without index")) if it[name]]
+            doubts = [
+                f"{it[name]:,} {word}"
+                for name, word in (("unfit", "values did not fit"), ("unindexed", "files without index"))
+                if it[name]
+            ]
             yield "; ".join([line, *doubts])
         elif it["record"] == "source":
             counts = "{records:,} records = {archived:,} archived + {rejected:,} rejected".format(**it)

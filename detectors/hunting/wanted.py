@@ -45,7 +45,9 @@ def condition(name: str, title: str, node: Node) -> Condition:
     counted; the rest of the events that were kept one by one.
     """
     fields = frozenset(fields_of(node))
-    of_behaviours, of_events, possible = [], [], []
+    of_behaviours: list[Node] = []
+    of_events: list[Node] = []
+    possible: list[Node] = []
     for kind, here in ((Kind.REQUEST, _REQUEST), (Kind.RESPONSE, ["not", _REQUEST])):
         decided = fields <= steady_fields(kind) | _OF_BEHAVIOURS
         (of_behaviours if decided else of_events).append(all_of([here, node]))

@@ -21,6 +21,8 @@ VERSION = 1
 WAIT_S = 30.0  # for another process that writes
 KINDS = ("behaviours", "events")
 
+Terms = frozenset[bytes]
+
 _TABLES = """
 create table origins (id text primary key, about text not null) strict;
 create table takings (origin text primary key references origins, at_ns integer not null, records integer not null,
@@ -65,7 +67,7 @@ class Entry:
     frame_last: int | None = None
     indexed: bool = False
     number: int = 0
-    terms: frozenset[bytes] | None = field(default=None, repr=False)
+    terms: Terms | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,9 +136,7 @@ class Catalogue:
             yield db
             db.execute("commit")
 
-    def files(
-        self, kind: str | None = None, since_ns: int | None = None, until_ns: int | None = None
-    ) -> list[Entry]:
+    def files(self, kind: str | None = None, since_ns: int | None = None, until_ns: int | None = None) -> list[Entry]:
         """Files by day that may hold events from since_ns to before until_ns."""
         where, values = ["1"], []
         for condition, value in (("kind = ?", kind), ("last_ns >= ?", since_ns), ("first_ns < ?", until_ns)):
@@ -181,7 +181,7 @@ class Catalogue:
         """Sources that were taken, in order."""
         with self._told(), closing(self._open()) as db:
             rows = db.execute("select * from takings order by at_ns").fetchall()
-        return [Taking(*row[:6], json.loads(row[6])) for row in rows]
+        return [Taking(a, b, c, d, e, f, json.loads(about)) for a, b, c, d, e, f, about in rows]
 
     def taken(self, origin: Origin) -> bool:
         """Whether all of this source is here."""
@@ -201,7 +201,15 @@ class Catalogue:
                     " at_ns = excluded.at_ns, records = records + excluded.records,"
                     " archived = archived + excluded.archived, rejected = rejected + excluded.rejected,"
                     " left_out = left_out + excluded.left_out, about = excluded.about",
-                    (it.origin, it.at_ns, it.records, it.archived, it.rejected, it.left_out, json.dumps(dict(it.about))),
+                    (
+                        it.origin,
+                        it.at_ns,
+                        it.records,
+                        it.archived,
+                        it.rejected,
+                        it.left_out,
+                        json.dumps(dict(it.about)),
+                    ),
                 )
 
     def replace(self, old: Sequence[Entry], new: Sequence[Entry]) -> bool:
@@ -247,7 +255,8 @@ def _insert(db: sqlite3.Connection, entries: Sequence[Entry]) -> None:
     for it in entries:
         done = db.execute(
             "insert into files (name, kind, day, first_ns, last_ns, rows, events, bytes, sha256, unfit, frame_first,"
-            " frame_last, indexed, columns, protocols, origins) values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            " frame_last, indexed, columns, protocols, origins) values"
+            " (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 it.name, it.kind, it.day, it.first_ns, it.last_ns, it.rows, it.events, it.bytes, it.sha256, it.unfit,
                 it.frame_first, it.frame_last, it.terms is not None, json.dumps(it.columns), json.dumps(it.protocols),

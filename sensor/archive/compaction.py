@@ -42,7 +42,7 @@ class Compacted:
 
 
 def compact(archive: Archive, before_day: int, complain: Callable[[object], None]) -> Iterator[Compacted]:
-    """Make one file of several, for each kind and day before `before_day`. A file that cannot be read stays as it is."""
+    """Make one file of several, for each kind and day before `before_day`. What cannot be read stays as it is."""
     archive.clean()
     for kind in KINDS:
         by_day: dict[int, list[Entry]] = {}
@@ -76,7 +76,9 @@ def _replace(archive: Archive, kind: str, group: list[Entry]) -> Iterator[Compac
     with archive.locked("writing"), archive.locked("reading"):
         table = together([read(archive, entry) for entry in group])
         if counted(table) != sum(it.events for it in group):
-            raise ArchiveError(f"{archive.path(group[0])}: its day does not hold what the catalogue says; not compacted")
+            raise ArchiveError(
+                f"{archive.path(group[0])}: its day does not hold what the catalogue says; not compacted"
+            )
         if kind == "behaviours":
             table = merged(table)
         table = table.sort_by([key for key in _SORT if key[0] in table.column_names] + [("@timestamp", "ascending")])

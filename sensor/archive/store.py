@@ -89,8 +89,11 @@ class Archive:
             place.with_suffix(PARTIAL).unlink(missing_ok=True)
             raise ArchiveError(f"{place} cannot be written: {error.strerror or error}") from error
         terms = terms_of([table])
-        frames = pc.min_max(table["frame"]).as_py() if "frame" in table.column_names else {"min": None, "max": None}
-        last_frames = pc.max(table["archive.frame_last"]).as_py() if "archive.frame_last" in table.column_names else None
+        frames = [
+            pc.min_max(table[column]).as_py()
+            for column in ("frame", "archive.frame_last")
+            if column in table.column_names
+        ]
         return Entry(
             name=name,
             kind=kind,
@@ -105,8 +108,8 @@ class Archive:
             protocols=tuple(sorted(_texts(table, "network.protocol"))),
             origins=tuple(sorted(_texts(table, "archive.origin"))),
             unfit=unfit,
-            frame_first=frames["min"],
-            frame_last=max((it for it in (frames["max"], last_frames) if it is not None), default=None),
+            frame_first=min((it["min"] for it in frames if it["min"] is not None), default=None),
+            frame_last=max((it["max"] for it in frames if it["max"] is not None), default=None),
             terms=None if terms is None else frozenset(terms),
         )
 
@@ -155,9 +158,9 @@ class Archive:
 class Intake:
     """What is taken of one origin: `add` rows, then `commit`. Without that nothing of it counts.
 
-        with Intake(archive, origin) as intake:
-            intake.add("events", table)
-            intake.commit(...)
+    with Intake(archive, origin) as intake:
+        intake.add("events", table)
+        intake.commit(...)
     """
 
     def __init__(self, archive: Archive, origin: Origin) -> None:
@@ -243,4 +246,3 @@ def _flush_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
