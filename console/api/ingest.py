@@ -13,7 +13,7 @@ from werkzeug.exceptions import HTTPException
 
 from console.services import sensors
 from console.services.indicators import indicators_for
-from console.services.ingest import ingest
+from console.services.ingest import check, ingest
 from console.services.intake import Batch, Heartbeat, parse
 from console.store.models import Sensor
 from console.web.context import commit, console, db, now, public
@@ -80,11 +80,14 @@ def findings() -> Any:
         return _busy(1, 429, "Too many batches at a time.")
     try:
         with console().store.reader() as reader:  # who has no key makes nobody wait and nothing parsed
-            if sensors.find_by_key(reader, _key()) is None:
+            known = sensors.find_by_key(reader, _key())
+            if known is None:
                 raise Unauthorised
+            name = known.name
         batch: Batch = parse(Batch, request.get_data(cache=False))
+        checked = check(name, batch.epoch, batch.findings)
         failpoint("ingest.before_store")
-        outcome = ingest(db(), _sensor(), batch.epoch, batch.findings, now())
+        outcome = ingest(db(), _sensor(), checked, now())
         failpoint("ingest.before_commit")
         commit()
         failpoint("ingest.after_commit")

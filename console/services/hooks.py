@@ -1,20 +1,26 @@
-"""What happens beside a new finding, in the transaction that stores it: one function, one line."""
+"""What happens beside findings that are stored, in the transaction that stores them: one function, one line.
+
+A hook writes with the session and does not commit; what it raises rolls the whole batch back, and the sensor sends it
+again. It is called once for a batch, for one at a time would take longer than storing them.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 
 from sqlalchemy.orm import Session
 
 from console.services import incident_policy, sightings
-from console.store.models import Finding
+from console.services.new_finding import NewFinding
 
-# (session, the new finding with its id, time of arrival). A hook writes with the session and does not commit; what it
-# raises rolls the whole batch back, and the sensor sends it again.
-FindingHook = Callable[[Session, Finding, datetime], None]
+# (session, the new findings of one sensor in the order of their sequence, time of arrival)
+NewFindingsHook = Callable[[Session, Sequence[NewFinding], datetime], None]
+# (session, organisation, ids of the findings that are new or have changed, time of arrival)
+TouchedFindingsHook = Callable[[Session, int, Sequence[int], datetime], None]
 
-ON_NEW_FINDING: list[FindingHook] = [
+ON_NEW_FINDINGS: list[NewFindingsHook] = [
     sightings.inherit_drill,  # first: what comes after must know whether it is real
-    incident_policy.on_new_finding,
+    incident_policy.on_new_findings,
 ]
+ON_TOUCHED_FINDINGS: list[TouchedFindingsHook] = []

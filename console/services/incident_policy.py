@@ -7,20 +7,22 @@ What is graver than an incident that somebody has acknowledged never joins it in
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-from sqlalchemy import ColumnElement, and_, exists, func, or_, select
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from console.services import audit, incidents
-from console.services.actor import Actor, Role, load, scoped, the_console
+from console.services.actor import Actor, Role, scoped, the_console
 from console.services.errors import InvalidError
-from console.store.models.finding import Finding
-from console.store.models.incident import Incident, IncidentFinding, IncidentPolicy, IncidentState
-from console.store.models.sensor import Sensor
+from console.services.incident_links import ends_of
+from console.services.new_finding import NewFinding
+from console.store.models.incident import Incident, IncidentAddress, IncidentPolicy, IncidentState
 from detectors.finding import Severity
 
 STORM = 10  # automatic incidents of an hour; further findings join the newest: people can read one page, not a thousand
+STORM_SEEN = 200  # of them are looked at
 STORM_SPAN = timedelta(hours=1)
 
 
@@ -45,57 +47,86 @@ def set_policy(session: Session, actor: Actor, opens_at: int | None, join_hours:
     return policy
 
 
-def on_new_finding(session: Session, finding: Finding, now: datetime) -> None:
-    """Hook of the ingest, in its transaction: a grave finding joins an incident or opens one."""
-    console = the_console(finding.organisation_id)
+def on_new_findings(session: Session, findings: Sequence[NewFinding], now: datetime) -> None:
+    """Hook of the ingest, in its transaction: each grave finding joins an incident or opens one, in their order."""
+    console = the_console(findings[0].organisation_id)
     policy = policy_of(session, console)
-    if policy.opens_at is None or finding.severity < policy.opens_at:
+    if policy.opens_at is None:
         return
-    incident = _related(session, console, finding, now - timedelta(hours=policy.join_hours))
-    if incident is None:
-        incident = _in_a_storm(session, console, finding, now)
-    if incident is None:
-        incidents.create(session, console, [finding], now, automatic=True)
-    else:
-        incidents.join(session, console, incident, finding, now)
+    grave = [finding for finding in findings if finding.severity >= policy.opens_at]
+    if not grave:
+        return
+    board = _Board(session, console, grave, now - timedelta(hours=policy.join_hours), now)
+    joining: dict[int, list[NewFinding]] = {}
+    for finding in grave:
+        incident = board.related(finding) or board.in_a_storm(finding)
+        if incident is None:
+            incident = incidents.create(session, console, [finding], now, automatic=True)
+            board.opened(incident)
+        else:
+            joining.setdefault(incident.id, []).append(finding)
+        board.note(incident, finding)
+    for incident_id, joined in joining.items():
+        incidents.add(session, console, board.incidents[incident_id], joined, now)
 
 
-def _related(session: Session, console: Actor, finding: Finding, since: datetime) -> Incident | None:
-    """The newest unsettled incident with a finding of the same segment that names one of the same addresses."""
-    ends = [end for end in (finding.source_ip, finding.destination_ip) if end]
-    if not ends:
-        return None
-    segment_id = load(session, console, Sensor, finding.sensor_id).segment_id
-    # EXISTS stops at the first finding that fits: in a flood an incident may hold thousands.
-    fits = (
-        exists()
-        .where(
-            IncidentFinding.incident_id == Incident.id,
-            IncidentFinding.added_at >= since,
-            Finding.id == IncidentFinding.finding_id,
-            or_(Finding.source_ip.in_(ends), Finding.destination_ip.in_(ends)),
-            Sensor.id == Finding.sensor_id,
-            Sensor.segment_id == segment_id,
+class _Board:
+    """The incidents that findings of a batch could join, read once for all of them."""
+
+    def __init__(
+        self, session: Session, console: Actor, findings: Sequence[NewFinding], since: datetime, now: datetime
+    ) -> None:
+        self.incidents: dict[int, Incident] = {}
+        self._by_address: dict[str, set[int]] = {}  # in the segment, which is the same for a whole batch
+        self._session, self._console, self._now = session, console, now
+        self._storm: list[Incident] | None = None  # automatic ones of the last hour, the newest first
+        ends = {end for finding in findings for end in ends_of(finding)}
+        rows = session.execute(
+            select(Incident, IncidentAddress.address)
+            .join(IncidentAddress, IncidentAddress.incident_id == Incident.id)
+            .where(
+                Incident.organisation_id == console.organisation_id,
+                Incident.state != IncidentState.CLOSED,
+                IncidentAddress.segment_id == findings[0].segment_id,
+                IncidentAddress.address.in_(ends),
+                IncidentAddress.added_at >= since,
+            )
         )
-        .correlate(Incident)
-    )
-    return session.scalar(scoped(console, Incident).where(_takes(finding), fits).order_by(Incident.id.desc()).limit(1))
+        for incident, address in rows:
+            self.incidents[incident.id] = incident
+            self._by_address.setdefault(address, set()).add(incident.id)
+
+    def related(self, finding: NewFinding) -> Incident | None:
+        """The newest unsettled incident with a finding of the same segment that names one of the same addresses."""
+        near = {number for end in ends_of(finding) for number in self._by_address.get(end, ())}
+        return next(
+            (it for it in map(self.incidents.__getitem__, sorted(near, reverse=True)) if _takes(it, finding)), None
+        )
+
+    def in_a_storm(self, finding: NewFinding) -> Incident | None:
+        """The newest automatic incident of the last hour, once STORM of them were opened in it."""
+        if self._storm is None:
+            recent = scoped(self._console, Incident).where(
+                Incident.automatic.is_(True), Incident.opened_at > self._now - STORM_SPAN
+            )
+            self._storm = list(self._session.scalars(recent.order_by(Incident.id.desc()).limit(STORM_SEEN)))
+        if len(self._storm) < STORM:
+            return None
+        return next((incident for incident in self._storm if _takes(incident, finding)), None)
+
+    def opened(self, incident: Incident) -> None:
+        """One more."""
+        if self._storm is not None:
+            self._storm.insert(0, incident)
+
+    def note(self, incident: Incident, finding: NewFinding) -> None:
+        """The finding belongs to the incident, so its addresses do."""
+        self.incidents[incident.id] = incident
+        for end in ends_of(finding):
+            self._by_address.setdefault(end, set()).add(incident.id)
 
 
-def _in_a_storm(session: Session, console: Actor, finding: Finding, now: datetime) -> Incident | None:
-    """The newest automatic incident of the last hour, once STORM of them were opened in it."""
-    recent = (
-        Incident.organisation_id == console.organisation_id,
-        Incident.automatic.is_(True),
-        Incident.opened_at > now - STORM_SPAN,
-    )
-    if (session.scalar(select(func.count(Incident.id)).where(*recent)) or 0) < STORM:
-        return None
-    rows = select(Incident).where(*recent, _takes(finding))
-    return session.scalar(rows.order_by(Incident.id.desc()).limit(1))
-
-
-def _takes(finding: Finding) -> ColumnElement[bool]:
-    """Incidents that the finding may join without anybody being called anew."""
-    heard = and_(Incident.state == IncidentState.ACKNOWLEDGED, Incident.severity >= finding.severity)
-    return and_(Incident.drill == finding.drill, or_(Incident.state == IncidentState.OPEN, heard))
+def _takes(incident: Incident, finding: NewFinding) -> bool:
+    """Whether the finding may join without anybody being called anew."""
+    heard = incident.state == IncidentState.ACKNOWLEDGED and incident.severity >= finding.severity
+    return incident.drill == finding.drill and (incident.state == IncidentState.OPEN or heard)

@@ -11,7 +11,9 @@ from sqlalchemy.orm import Session, joinedload
 from console.services import escalation
 from console.services.actor import Actor, Role, load, scoped
 from console.services.errors import ConflictError, InvalidError
-from console.services.timeline import note
+from console.services.incident_links import link
+from console.services.new_finding import NewFinding
+from console.services.timeline import Line, note, note_all
 from console.store.models.finding import Finding
 from console.store.models.incident import Disposition, EntryKind, Incident, IncidentFinding, IncidentState
 from console.store.models.organisation import Organisation
@@ -51,7 +53,7 @@ def open_incident(
 def create(
     session: Session,
     actor: Actor,
-    findings: Sequence[Finding],
+    findings: Sequence[Finding | NewFinding],
     now: datetime,
     *,
     title: str = "",
@@ -76,9 +78,7 @@ def create(
     session.add(incident)
     session.flush()
     note(session, incident, EntryKind.OPENED, actor, now, automatic=automatic)
-    for finding in findings:
-        _link(session, actor, incident, finding, now)
-    session.flush()
+    link(session, incident, findings, now)
     escalation.begin(session, incident, now)
     return incident
 
@@ -112,20 +112,22 @@ def join(session: Session, actor: Actor, incident: Incident, finding: Finding, n
     linked = scoped(actor, IncidentFinding).where(
         IncidentFinding.incident_id == incident.id, IncidentFinding.finding_id == finding.id
     )
-    if session.scalar(linked) is not None:
-        return
-    _link(session, actor, incident, finding, now)
-    note(session, incident, EntryKind.FINDING_ADDED, actor, now, finding=finding.id, rule=finding.rule_id)
-    if finding.severity > incident.severity:
-        note(session, incident, EntryKind.SEVERITY_RAISED, actor, now, before=incident.severity, after=finding.severity)
-        incident.severity = finding.severity
+    if session.scalar(linked) is None:
+        add(session, actor, incident, [finding], now)
 
 
-def _link(session: Session, actor: Actor, incident: Incident, finding: Finding, now: datetime) -> None:
-    row = IncidentFinding(
-        organisation_id=actor.organisation_id, incident_id=incident.id, finding_id=finding.id, added_at=now
-    )
-    session.add(row)
+def add(
+    session: Session, actor: Actor, incident: Incident, findings: Sequence[Finding | NewFinding], now: datetime
+) -> None:
+    """Add findings that may belong to the incident and do not yet, each with its line in the timeline."""
+    link(session, incident, findings, now)
+    lines: list[Line] = []
+    for finding in findings:
+        lines.append((EntryKind.FINDING_ADDED, {"finding": finding.id, "rule": finding.rule_id}))
+        if finding.severity > incident.severity:
+            lines.append((EntryKind.SEVERITY_RAISED, {"before": incident.severity, "after": finding.severity}))
+            incident.severity = finding.severity
+    note_all(session, incident, lines, actor, now)
 
 
 def acknowledge(

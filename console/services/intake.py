@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import base64
 import binascii
-import json
-import math
 import re
-from datetime import UTC, datetime
+from collections.abc import Iterable
+from datetime import datetime
+from functools import lru_cache
 from ipaddress import ip_address
+from math import isfinite
 from typing import Annotated, Any
 
 from pydantic import (
@@ -20,11 +21,14 @@ from pydantic import (
     StringConstraints,
     ValidationError,
     WithJsonSchema,
+    model_validator,
 )
 
 from console.services.errors import InvalidError
+from console.services.json_body import Ambiguous, parse_json
 from console.store.storable import storable
 from detectors.finding import MAX_EVIDENCE_FRAMES, MAX_EVIDENCE_PCAP_BYTES, MAX_EVIDENCE_PDUS, FindingId, Severity
+from sensor import schema
 
 MAX_FINDINGS = 500  # of one batch
 MAX_DEPTH = 12  # of lists and objects inside a record
@@ -37,83 +41,65 @@ MAX_RISK = 1e6
 MAX_SEQUENCE = 2**62
 PCAP_MAGIC = (b"\xa1\xb2\xc3\xd4", b"\xd4\xc3\xb2\xa1", b"\xa1\xb2\x3c\x4d", b"\x4d\x3c\xb2\xa1")
 SEVERITIES = {severity.word: severity for severity in Severity}
-TIME = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(\.\d{1,9})?Z", re.ASCII)
+TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?Z", re.ASCII)
 KEY = re.compile(r"[@A-Za-z0-9_][@A-Za-z0-9_. /-]{0,127}", re.ASCII)
+TWICE = "a key stands twice in an object"
+FIELDS = frozenset(schema.FIELDS)  # most keys are these, and a set knows them sooner
 
 
-class _NoNumber:
-    """Stands for NaN, an infinity or an integer of thousands of digits: every check refuses it."""
-
-    def __repr__(self) -> str:
-        return "not a number"
-
-
-def _integer(digits: str) -> int | _NoNumber:
-    return int(digits) if len(digits) <= 20 else _NoNumber()
-
-
-def parse_json(body: bytes) -> Any:
-    """The JSON value of a body. InvalidError says what is wrong; one odd number spoils its own record only."""
-    try:
-        return json.loads(body, parse_int=_integer, parse_constant=lambda _name: _NoNumber())
-    except UnicodeDecodeError:
-        raise InvalidError("The body is not UTF-8.") from None
-    except RecursionError:
-        raise InvalidError("The JSON is nested too deeply.") from None
-    except ValueError as error:
-        place = f" at character {error.pos}" if isinstance(error, json.JSONDecodeError) else ""
-        raise InvalidError("The body is not JSON%(place)s.", place=place) from None
-
-
-def _clean(text: Any) -> Any:
-    return storable(text) if isinstance(text, str) else text
+def _unambiguous(value: Any) -> Any:
+    if type(value) is Ambiguous:
+        raise ValueError(TWICE)
+    return value
 
 
 def _tree(value: Any) -> Any:
-    """A free-form JSON value within the limits, its strings cleaned; ValueError otherwise."""
-    left = MAX_NODES
+    """A free-form JSON object as `parse_json` gives it, if it is within the limits; ValueError otherwise."""
+    if isinstance(_unambiguous(value), dict) and _size(value, 0) > MAX_NODES:
+        raise ValueError("too many values")
+    return value
 
-    def walk(node: Any, depth: int) -> Any:
-        nonlocal left
-        left -= 1
-        if left < 0:
-            raise ValueError("too many values")
-        if depth > MAX_DEPTH:
-            raise ValueError("nested too deeply")
-        if node is None or isinstance(node, bool):
-            return node
-        if isinstance(node, str):
-            if len(node) > MAX_STRING:
+
+def _size(node: dict[str, Any] | list[Any], depth: int) -> int:
+    """How many values a list or object holds at all depths. A loop for each level, for this runs on every PDU."""
+    if depth >= MAX_DEPTH:
+        raise ValueError("nested too deeply")
+    size = len(node)
+    items: Iterable[Any] = node
+    if isinstance(node, dict):
+        if not (node.keys() <= FIELDS or all(map(KEY.fullmatch, node))):
+            raise ValueError("a key is not a field name")
+        items = node.values()
+    for item in items:
+        kind = type(item)
+        if kind is str:
+            if len(item) > MAX_STRING:
                 raise ValueError("a string is too long")
-            return _clean(node)
-        if isinstance(node, int):
-            if not MIN_INT <= node <= MAX_INT:
+        elif kind is int:
+            if not MIN_INT <= item <= MAX_INT:
                 raise ValueError("a number is out of range")
-            return node
-        if isinstance(node, float):
-            if not math.isfinite(node):
+        elif kind is float:
+            if not isfinite(item):
                 raise ValueError("a number is out of range")
-            return node
-        if isinstance(node, list):
-            return [walk(item, depth + 1) for item in node]
-        if isinstance(node, dict):
-            for key in node:
-                if not KEY.fullmatch(key):
-                    raise ValueError("a key is not a field name")
-            return {key: walk(item, depth + 1) for key, item in node.items()}
-        raise ValueError("a number is out of range")
-
-    return walk(value, 0)
+        elif kind is dict or kind is list:
+            size += _size(item, depth + 1)
+        elif kind is Ambiguous:
+            raise ValueError(TWICE)
+        elif item is not None and kind is not bool:
+            raise ValueError("a number is out of range")
+    return size
 
 
 def _time(text: Any) -> datetime:
-    match = TIME.fullmatch(text) if isinstance(text, str) else None
-    if match is None:
+    if not isinstance(text, str) or not TIME.fullmatch(text):
         raise ValueError("not a time in RFC 3339, UTC")
-    moment = datetime.strptime(match[1], "%Y-%m-%dT%H:%M:%S").replace(tzinfo=UTC)
+    try:
+        moment = datetime.fromisoformat(text[:26].rstrip("Z") + "+00:00")  # microseconds: what the store keeps
+    except ValueError:
+        raise ValueError("not a time that exists") from None
     if moment.year < 1970:
         raise ValueError("a time before 1970")
-    return moment.replace(microsecond=int((match[2] or ".0")[1:7].ljust(6, "0")))
+    return moment
 
 
 def _severity(word: Any) -> Severity:
@@ -122,6 +108,7 @@ def _severity(word: Any) -> Severity:
     return SEVERITIES[word]
 
 
+@lru_cache(4096)
 def _address(text: str) -> str:
     return str(ip_address(text)) if text else ""
 
@@ -149,15 +136,18 @@ def finding_id(text: Any) -> FindingId:
     return found
 
 
-Line = Annotated[str, BeforeValidator(_clean), StringConstraints(max_length=500)]
-Paragraph = Annotated[str, BeforeValidator(_clean), StringConstraints(max_length=20_000)]
-Path = Annotated[str, BeforeValidator(_clean), StringConstraints(max_length=4096)]
+Line = Annotated[str, StringConstraints(max_length=500)]
+Paragraph = Annotated[str, StringConstraints(max_length=20_000)]
+Path = Annotated[str, StringConstraints(max_length=4096)]
 Address = Annotated[str, StringConstraints(max_length=64), AfterValidator(_address)]
 Mac = Annotated[str, StringConstraints(pattern=r"^([0-9a-f]{2}(:[0-9a-f]{2}){5})?$")]
 Port = Annotated[int, Field(ge=0, le=65535)]
 Moment = Annotated[datetime, BeforeValidator(_time)]
 Tree = Annotated[dict[str, Any], BeforeValidator(_tree)]
 Factor = Annotated[str, StringConstraints(pattern=r"^[a-z_]{1,32}$")]
+Factors = Annotated[
+    dict[Factor, Annotated[float, Field(ge=0, le=MAX_RISK)]], Field(max_length=8), BeforeValidator(_unambiguous)
+]
 Technique = Annotated[str, StringConstraints(pattern=r"^T[0-9]{4}(\.[0-9]{3})?$")]
 
 
@@ -165,6 +155,7 @@ class Strict(BaseModel):
     """No coercion, no unknown keys: what is not in the contract is refused."""
 
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True, arbitrary_types_allowed=True)
+    _one_meaning = model_validator(mode="before")(_unambiguous)
 
 
 class FindingRecord(Strict):
@@ -194,9 +185,7 @@ class FindingRecord(Strict):
     message_zh: Paragraph = ""
     capture: Path = ""
     risk: Annotated[float, Field(ge=0, le=MAX_RISK)] | None = Field(None, alias="finding.risk")
-    risk_factors: Annotated[dict[Factor, Annotated[float, Field(ge=0, le=MAX_RISK)]], Field(max_length=8)] = Field(
-        default_factory=dict, alias="finding.risk_factors"
-    )
+    risk_factors: Factors = Field(default_factory=dict, alias="finding.risk_factors")
     risk_equation: Paragraph = Field("", alias="finding.risk_equation")
     risk_equation_zh: Paragraph = Field("", alias="finding.risk_equation_zh")
     risk_overridden: bool = Field(False, alias="finding.risk_overridden")
@@ -225,7 +214,7 @@ class Heartbeat(Strict):
 def explain(error: ValidationError) -> str:
     """What is wrong, without repeating what was sent: "finding.count: Input should be ...", at most 300 characters."""
     first = error.errors(include_url=False, include_input=False, include_context=False)[0]
-    place = ".".join(str(part) if isinstance(part, int) else _clean(part)[:60] for part in first["loc"])
+    place = ".".join(str(part) if isinstance(part, int) else storable(part)[:60] for part in first["loc"])
     return f"{place}: {first['msg']}"[:300]
 
 

@@ -8,12 +8,13 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID, uuid5
 
-from sqlalchemy import exists, select
+from sqlalchemy import exists, select, update
 from sqlalchemy.orm import Session
 
 from console.services import bulletin_reading, publishing
 from console.services.actor import Actor, scoped
 from console.services.errors import InvalidError
+from console.services.new_finding import NewFinding
 from console.sharing import stix
 from console.sharing.hostile import BadContentError, stix_id
 from console.sharing.tlp import Tlp
@@ -104,15 +105,23 @@ def export(session: Session, actor: Actor, bulletin_id: int, now: datetime) -> d
     return {"type": "bundle", "id": f"bundle--{identifier}", "objects": list(objects.values())}
 
 
-def inherit_drill(session: Session, finding: Finding, _now: datetime) -> None:
+def inherit_drill(session: Session, findings: Sequence[NewFinding], _now: datetime) -> None:
     """Hook of new findings: what a drill's indicator finds is a drill, marked at birth."""
-    if not finding.rule_id.startswith(RULE_PREFIX) or finding.drill:
+    hit = [finding for finding in findings if finding.rule_id.startswith(RULE_PREFIX) and not finding.drill]
+    if not hit:
         return
     named = exists().where(
         BulletinRecipient.bulletin_id == Bulletin.id,
-        BulletinRecipient.to_organisation_id == finding.organisation_id,
+        BulletinRecipient.to_organisation_id == hit[0].organisation_id,
     )
-    drill = select(Bulletin.id).where(
-        Bulletin.stix_id == str(finding.fields.get(BULLETIN_FIELD, "")), Bulletin.drill.is_(True), named
+    bulletins = {str(finding.fields.get(BULLETIN_FIELD, "")) for finding in hit}
+    drills = set(
+        session.scalars(
+            select(Bulletin.stix_id).where(Bulletin.stix_id.in_(bulletins), Bulletin.drill.is_(True), named)
+        )
     )
-    finding.drill = session.scalar(drill.limit(1)) is not None
+    marked = [finding for finding in hit if str(finding.fields.get(BULLETIN_FIELD, "")) in drills]
+    for finding in marked:
+        finding.drill = True
+    if marked:
+        session.execute(update(Finding).where(Finding.id.in_([finding.id for finding in marked])).values(drill=True))

@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import func, insert, select
 from sqlalchemy.orm import Session
 
 from console.services import audit
 from console.services.actor import Actor, scoped
+from console.store.base import table_of
 from console.store.models.incident import EntryKind, Incident, IncidentEntry
 
 SHOWN_ENTRIES = 300
@@ -18,28 +19,35 @@ SHOWN_ENTRIES = 300
 # joined) stand in the timeline, which is append-only too.
 OWN_ACTS = (EntryKind.OPENED, EntryKind.ACKNOWLEDGED, EntryKind.CLOSED, EntryKind.REOPENED)
 
+Line = tuple[EntryKind, dict[str, Any]]  # what it tells, and what it is about
+
 
 def note(
     session: Session, incident: Incident, kind: EntryKind, actor: Actor, now: datetime, text: str = "", **data: Any
 ) -> None:
     """Append one line, in the transaction of what it tells."""
-    session.add(
-        IncidentEntry(
-            organisation_id=incident.organisation_id,
-            incident_id=incident.id,
-            at=now,
-            kind=kind,
-            actor_id=actor.user_id,
-            actor_name=actor.name,
-            text=text,
-            data=data,
-        )
-    )
+    note_all(session, incident, [(kind, data)], actor, now, text)
+
+
+def note_all(
+    session: Session, incident: Incident, lines: Sequence[Line], actor: Actor, now: datetime, text: str = ""
+) -> None:
+    """Append lines in their order, many at once."""
+    own = {
+        "organisation_id": incident.organisation_id,
+        "incident_id": incident.id,
+        "at": now,
+        "actor_id": actor.user_id,
+        "actor_name": actor.name,
+        "text": text,
+    }
+    session.execute(insert(table_of(IncidentEntry)), [own | {"kind": kind, "data": data} for kind, data in lines])
     incident.updated_at = now
-    if actor.user_id is not None or kind in OWN_ACTS:
-        action = f"incident.{kind.value.replace(' ', '_')}"
-        details = {"number": incident.number, **({"text": text} if text else {}), **data}
-        audit.record(session, actor, incident.organisation_id, action, f"incident:{incident.id}", details, now)
+    for kind, data in lines:
+        if actor.user_id is not None or kind in OWN_ACTS:
+            action = f"incident.{kind.value.replace(' ', '_')}"
+            details = {"number": incident.number, **({"text": text} if text else {}), **data}
+            audit.record(session, actor, incident.organisation_id, action, f"incident:{incident.id}", details, now)
 
 
 def timeline(session: Session, actor: Actor, incident: Incident) -> tuple[Sequence[IncidentEntry], int]:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, cast
 
-from sqlalchemy import JSON, BigInteger, DateTime, Dialect, ForeignKey, Integer, MetaData, types
+from sqlalchemy import JSON, BigInteger, DateTime, Dialect, ForeignKey, Integer, MetaData, Table, types
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 # Constraints have names, so that a migration can change them on every database.
@@ -64,3 +64,8 @@ class OrgOwned(Base):
     __abstract__ = True
 
     organisation_id: Mapped[int] = mapped_column(ForeignKey("organisation.id"), index=True)
+
+
+def table_of(model: type[Base]) -> Table:
+    """The table of a model, for statements on many rows at once that need no objects."""
+    return cast(Table, model.__table__)

@@ -73,6 +73,11 @@ class Finding(OrgOwned):
         """Lower-case name of the severity."""
         return Severity(self.severity).word
 
+    @property
+    def segment_id(self) -> int:
+        """The segment of its sensor, in which an address means one device."""
+        return self.sensor.segment_id
+
     def equation(self, locale: str) -> str:
         """Where the severity comes from, in the reader's language; "" where the sensor did not say."""
         return str(self.risk.get("zh" if locale == "zh" else "en", "")) if self.risk else ""

@@ -109,6 +109,24 @@ class IncidentFinding(OrgOwned, Base):
     finding: Mapped[Finding] = relationship()
 
 
+class IncidentAddress(OrgOwned, Base):
+    """An address that a finding of an incident names, in the segment where it means one device.
+
+    added_at: of the latest finding that does.
+    """
+
+    __tablename__ = "incident_address"
+    __table_args__ = (
+        UniqueConstraint("incident_id", "segment_id", "address"),
+        Index(None, "segment_id", "address"),
+    )
+
+    incident_id: Mapped[int] = mapped_column(ForeignKey("incident.id"))
+    segment_id: Mapped[int] = mapped_column(ForeignKey("segment.id"))
+    address: Mapped[str] = mapped_column(String(64))
+    added_at: Mapped[datetime]
+
+
 class IncidentEntry(OrgOwned, Base):
     """One line of an incident's timeline. Append-only: the database refuses to change or delete one.
 

@@ -1,0 +1,220 @@
+"""Records of a batch into rows of `finding`: records of one problem are counted into one row, many rows at a time.
+
+Past the unit of work: objects for each row would take most of the time that a batch holds the store.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import bindparam, insert, select, update
+from sqlalchemy.orm import Session
+
+from console.services import hooks
+from console.services.intake import FindingRecord
+from console.services.new_finding import NewFinding
+from console.store.base import table_of
+from console.store.models import Finding, FindingEvidence, Sensor
+from sensor.failpoints import failpoint
+
+MERGE_WITHIN = timedelta(hours=24)  # records of one problem whose first events are closer than this are one row
+ROW = table_of(Finding)
+COUNTED = (ROW.c.id, ROW.c.fingerprint, ROW.c.first_seen, ROW.c.last_seen, ROW.c.count, ROW.c.severity, ROW.c.rule_id)
+
+
+@dataclass(slots=True)
+class _Problem:
+    """A row while records are counted into it. row_id: None until it is stored. changed: what is to be written."""
+
+    row_id: int | None
+    values: dict[str, Any]
+    first: FindingRecord | None = None
+    changed: dict[str, Any] = field(default_factory=dict)
+
+
+def store(session: Session, sensor: Sensor, records: Sequence[FindingRecord], now: datetime) -> list[int]:
+    """Count each record into its row, made where the problem is new; gives the rows' ids, one for each record."""
+    if not records:
+        return []
+    by_fingerprint = _known(session, sensor, records)
+    counted: list[_Problem] = []
+    for record in records:
+        problem = _nearest(record, by_fingerprint[record.fingerprint])
+        if problem is None:
+            problem = _Problem(None, _new_row(sensor, record, now), record)
+            by_fingerprint[record.fingerprint].append(problem)
+        else:
+            _count_into(problem, record, now)
+        counted.append(problem)
+    touched = list({id(problem): problem for problem in counted}.values())
+    made = [problem for problem in touched if problem.first is not None]
+    _update(session, [problem for problem in touched if problem.first is None])
+    _insert(session, made)
+    new = [NewFinding.of(problem.values | {"id": problem.row_id}, sensor.segment_id) for problem in made]
+    ids = [problem.row_id or 0 for problem in counted]
+    if new:
+        for on_new in hooks.ON_NEW_FINDINGS:
+            on_new(session, new, now)
+    for on_touched in hooks.ON_TOUCHED_FINDINGS:
+        on_touched(session, sensor.organisation_id, sorted(set(ids)), now)
+    return ids
+
+
+def _known(session: Session, sensor: Sensor, records: Sequence[FindingRecord]) -> defaultdict[str, list[_Problem]]:
+    """By fingerprint: rows that any of the records could be counted into."""
+    found: defaultdict[str, list[_Problem]] = defaultdict(list)
+    earliest = min(record.first_seen for record in records) - MERGE_WITHIN
+    rows = session.execute(
+        select(*COUNTED).where(
+            ROW.c.sensor_id == sensor.id,
+            ROW.c.fingerprint.in_({record.fingerprint for record in records}),
+            ROW.c.first_seen > earliest,
+        )
+    )
+    for row in rows.mappings():
+        found[row["fingerprint"]].append(_Problem(row["id"], dict(row)))
+    return found
+
+
+def _nearest(record: FindingRecord, problems: Iterable[_Problem]) -> _Problem | None:
+    def distance(problem: _Problem) -> timedelta:
+        first_seen: datetime = problem.values["first_seen"]
+        return abs(first_seen - record.first_seen)
+
+    nearest = min(problems, key=distance, default=None)
+    return nearest if nearest is not None and distance(nearest) < MERGE_WITHIN else None
+
+
+def _insert(session: Session, problems: Sequence[_Problem]) -> None:
+    """Store new rows and their evidence; gives each its id."""
+    if not problems:
+        return
+    statement = insert(ROW).returning(ROW.c.id, sort_by_parameter_order=True)
+    for problem, row_id in zip(
+        problems, session.scalars(statement, [problem.values for problem in problems]), strict=True
+    ):
+        problem.row_id = row_id
+    session.execute(insert(table_of(FindingEvidence)), [_evidence(problem) for problem in problems])
+
+
+def _update(session: Session, problems: Sequence[_Problem]) -> None:
+    """Write what has changed: one statement for all rows in which the same columns did."""
+    alike: defaultdict[tuple[str, ...], list[dict[str, Any]]] = defaultdict(list)
+    for problem in problems:
+        alike[tuple(sorted(problem.changed))].append(problem.changed | {"row_id": problem.row_id})
+    for columns, rows in alike.items():
+        statement = (
+            update(ROW).where(ROW.c.id == bindparam("row_id")).values({name: bindparam(name) for name in columns})
+        )
+        session.connection().execute(statement, rows)
+
+
+def _evidence(problem: _Problem) -> dict[str, Any]:
+    record = problem.first
+    assert record is not None
+    return {
+        "organisation_id": problem.values["organisation_id"],
+        "finding_id": problem.row_id,
+        "frames": record.frames,
+        "pdus": record.pdus,
+        "pcap": record.pcap,
+    }
+
+
+def _new_row(sensor: Sensor, record: FindingRecord, now: datetime) -> dict[str, Any]:
+    return {
+        "organisation_id": sensor.organisation_id,
+        "sensor_id": sensor.id,
+        "uid": str(record.id),
+        "fingerprint": record.fingerprint,
+        "severity": int(record.severity),
+        "first_seen": record.first_seen,
+        "last_seen": max(record.first_seen, record.last_seen),
+        "received_at": now,
+        "updated_at": now,
+        "count": record.count,
+        "source_ip": record.source_ip or record.source_mac,
+        "source_port": record.source_port,
+        "destination_ip": record.destination_ip or record.destination_mac,
+        "destination_port": record.destination_port,
+        "station": record.station,
+        "risk": _risk(record),
+        "capture": record.capture,
+        "drill": sensor.drill,
+        **_rule(record),
+        **_told(record),
+    }
+
+
+def _count_into(problem: _Problem, record: FindingRecord, now: datetime) -> None:
+    old = problem.values
+    new: dict[str, Any] = {
+        "count": old["count"] + record.count,
+        "first_seen": min(old["first_seen"], record.first_seen),
+        "last_seen": max(old["last_seen"], record.last_seen),
+        "updated_at": now,
+    }
+    if int(record.severity) >= old["severity"]:  # the equation is that of the level shown
+        new["severity"] = int(record.severity)
+        if record.risk is not None:
+            new["risk"] = _risk(record)
+    if record.rule_id != old["rule_id"]:  # it turned out to be more: the stop was the first step of a download
+        new |= _rule(record)
+    if record.rule_id.startswith("engineering."):  # each record tells all steps so far
+        new |= _told(record)
+    problem.values |= new
+    problem.changed |= new
+
+
+def _rule(record: FindingRecord) -> dict[str, Any]:
+    return {
+        "rule_id": record.rule_id,
+        "rule_name_en": record.rule_name,
+        "rule_name_zh": record.rule_name_zh or record.rule_name,
+        "protocol": record.protocol,
+        "techniques": record.techniques,
+        "fields": record.fields,
+    }
+
+
+def _told(record: FindingRecord) -> dict[str, Any]:
+    return {
+        "message_en": record.message,
+        "message_zh": record.message_zh or record.message,
+        "techniques": record.techniques,
+        "search_text": _search_text(record),
+    }
+
+
+def _risk(record: FindingRecord) -> Mapping[str, Any]:
+    """Where the severity comes from, as it is kept; empty where the sensor did not say."""
+    if record.risk is None:
+        return {}
+    return {
+        "score": record.risk,
+        "factors": record.risk_factors,
+        "en": record.risk_equation,
+        "zh": record.risk_equation_zh or record.risk_equation,
+        "overridden": record.risk_overridden,
+    }
+
+
+def _search_text(record: FindingRecord) -> str:
+    parts = [
+        record.rule_id,
+        record.rule_name,
+        record.rule_name_zh,
+        record.protocol,
+        record.source_ip or record.source_mac,
+        record.destination_ip or record.destination_mac,
+        *record.techniques,
+        record.message,
+        record.message_zh,
+        record.capture,
+        *(f"{name}:{value}" for name, value in record.fields.items()),
+    ]
+    return "\n".join(part for part in parts if part)
