@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import signal
 from collections.abc import Callable
@@ -144,6 +145,10 @@ def serve(settings: Settings, worker: bool = True) -> None:
         raise KeyboardInterrupt
 
     signal.signal(signal.SIGTERM, stop)
+    # A batch is tens of thousands of small objects without cycles: looking through them and through all that was
+    # imported every 700 of them took a third of the time.
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 50)
     try:
         log.info("the console listens on %s", settings.base_url)
         server.run()  # returns on KeyboardInterrupt

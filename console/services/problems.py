@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import bindparam, insert, select, update
+from sqlalchemy import bindparam, func, insert, select, update
 from sqlalchemy.orm import Session
 
 from console.services import hooks
@@ -53,7 +53,7 @@ def store(session: Session, sensor: Sensor, records: Sequence[FindingRecord], no
     touched = list({id(problem): problem for problem in counted}.values())
     made = [problem for problem in touched if problem.first is not None]
     _update(session, [problem for problem in touched if problem.first is None])
-    _insert(session, made)
+    _insert(session, sensor, made)
     new = [NewFinding.of(problem.values | {"id": problem.row_id}, sensor.segment_id) for problem in made]
     ids = [problem.row_id or 0 for problem in counted]
     if new:
@@ -89,15 +89,17 @@ def _nearest(record: FindingRecord, problems: Iterable[_Problem]) -> _Problem | 
     return nearest if nearest is not None and distance(nearest) < MERGE_WITHIN else None
 
 
-def _insert(session: Session, problems: Sequence[_Problem]) -> None:
+def _insert(session: Session, sensor: Sensor, problems: Sequence[_Problem]) -> None:
     """Store new rows and their evidence; gives each its id."""
     if not problems:
         return
-    statement = insert(ROW).returning(ROW.c.id, sort_by_parameter_order=True)
-    for problem, row_id in zip(
-        problems, session.scalars(statement, [problem.values for problem in problems]), strict=True
-    ):
-        problem.row_id = row_id
+    # Asking each row for its id as it is stored costs more than storing it. Ids grow, so ours are above the highest.
+    highest = session.scalar(select(func.max(ROW.c.id))) or 0
+    session.execute(insert(ROW), [problem.values for problem in problems])
+    ours = select(ROW.c.uid, ROW.c.id).where(ROW.c.id > highest, ROW.c.sensor_id == sensor.id)
+    ids = dict(session.execute(ours).tuples().all())
+    for problem in problems:
+        problem.row_id = ids[problem.values["uid"]]
     session.execute(insert(table_of(FindingEvidence)), [_evidence(problem) for problem in problems])
 
 
