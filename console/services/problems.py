@@ -19,7 +19,6 @@ from console.services.intake import FindingRecord
 from console.services.new_finding import NewFinding
 from console.store.base import table_of
 from console.store.models import Finding, FindingEvidence, Sensor
-from sensor.failpoints import failpoint
 
 MERGE_WITHIN = timedelta(hours=24)  # records of one problem whose first events are closer than this are one row
 ROW = table_of(Finding)
