@@ -96,7 +96,7 @@ def _insert(session: Session, sensor: Sensor, problems: Sequence[_Problem]) -> N
     highest = session.scalar(select(func.max(ROW.c.id))) or 0
     session.execute(insert(ROW), [problem.values for problem in problems])
     ours = select(ROW.c.uid, ROW.c.id).where(ROW.c.id > highest, ROW.c.sensor_id == sensor.id)
-    ids = dict(session.execute(ours).tuples().all())
+    ids = {row.uid: row.id for row in session.execute(ours)}
     for problem in problems:
         problem.row_id = ids[problem.values["uid"]]
     session.execute(insert(table_of(FindingEvidence)), [_evidence(problem) for problem in problems])
