@@ -293,7 +293,7 @@ def sensor_run(
     import signal
     from pathlib import Path
 
-    from detectors.live_run import LiveOptions
+    from detectors.live_feed import LiveOptions
     from detectors.program import SensorProgram
     from sensor.capture.frame_ring import FrameRingError
     from sensor.capture.packet_ring import LiveError

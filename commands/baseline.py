@@ -87,7 +87,7 @@ def enforced(
         raise click.UsageError("--learn needs a file to learn into: --baseline FILE")
     with plainly():
         if baseline_file is not None and learn_hours:
-            learning = LiveLearning(baseline_file, learn_hours, complain)
+            learning = LiveLearning.into(baseline_file, learn_hours, complain)
         elif baseline_file is not None:
             declared, _ = open_trusted(baseline_file, trust, unsigned=unsigned)
         for path in tag_files:

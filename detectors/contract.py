@@ -55,6 +55,7 @@ class Scene:
         self.start_ns = -1
         self.clock_ns = -1
         self.frames: deque[FrameBatch] = deque()
+        self.keep_bytes = FRAMES_KEPT_BYTES  # of batches beyond the latest FRAMES_KEPT
         self._frames_bytes = 0
         self.slow: tuple[Notice, ...] = ()
         self._slow_reader = SlowReader()
@@ -77,7 +78,7 @@ class Scene:
         self.frames.append(frames)
         self._frames_bytes += frames.data.nbytes
         while len(self.frames) > FRAMES_KEPT and (
-            self._frames_bytes > FRAMES_KEPT_BYTES or len(self.frames) > FRAMES_KEPT_LIVE
+            self._frames_bytes > self.keep_bytes or len(self.frames) > FRAMES_KEPT_LIVE
         ):
             self._frames_bytes -= self.frames.popleft().data.nbytes
 

@@ -1,4 +1,4 @@
-"""A live run: interfaces in, findings out, one after the other, until it is stopped.
+"""A live run: frames of interfaces in, findings out, one after the other, until no more frames come.
 
 Where raw frames are kept on disk, evidence that a finding could not hold from memory is cut from there.
 
@@ -12,24 +12,17 @@ import dataclasses
 import gc
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, Protocol
 
-from detectors.carving.store import QUOTA_BYTES
 from detectors.finding import MAX_EVIDENCE_PCAP_BYTES, Finding
 from detectors.pipeline import Options, Pipeline
 from detectors.sigma.ruleset import RuleSet
-from sensor.capture.frame_ring import FrameRing
 from sensor.capture.frames import FrameBatch
-from sensor.capture.interface import Health, LinkState
-from sensor.capture.live import RING_BYTES, LiveSource
+from sensor.capture.interface import Health
 from sensor.capture.pack import RECORD_BYTES
 from sensor.capture.pcap import HEADER_BYTES
-from sensor.capture.write import small_pcap
-from sensor.decode.compilation import compile_ahead
-from sensor.slow.reader import SlowReader
+from sensor.capture.write import Frame, small_pcap
 
 log = logging.getLogger(__name__)
 
@@ -38,104 +31,84 @@ NEARLY_FULL = 0.875  # share of a table in use; a batch of frames at its largest
 REST = 4  # times as long as cutting evidence took, nothing more is cut: a flood of findings keeps no frames waiting
 
 
-@dataclass(frozen=True, slots=True)
-class LiveOptions:
-    """What to listen to. interfaces: by name. fanout, buffer_bytes: see sensor/capture/live.py.
+class Source(Protocol):
+    """Where frames come from. health: state and losses of the interfaces. ended: nothing more will come."""
 
-    ring: folder for raw frames, None for none; ring_bytes: what it may hold. artifacts, artifacts_bytes: the same for
-        program blocks and files, see detectors/carving/store.py.
-    """
+    @property
+    def health(self) -> tuple[Health, ...]:
+        """Of each interface."""
+        ...
 
-    interfaces: Sequence[str]
-    fanout: int = 1
-    buffer_bytes: int = RING_BYTES
-    ring: Path | None = None
-    ring_bytes: int = 0
-    artifacts: Path | None = None
-    artifacts_bytes: int = QUOTA_BYTES
+    @property
+    def ended(self) -> bool:
+        """Whether nothing more will come."""
+        ...
+
+    def __iter__(self) -> Iterator[FrameBatch]: ...
 
 
 class LiveRun:
-    """See the module. LiveError, FrameRingError where an interface or the ring's folder cannot be used."""
+    """See the module."""
 
     def __init__(
-        self, options: LiveOptions, indicators: Sequence[Mapping[str, Any]] = (), declared: Options | None = None
+        self,
+        source: Source,
+        declared: Options | None = None,
+        cut: Callable[[Iterable[int]], Mapping[int, tuple[int, Frame]]] | None = None,
+        step: Callable[[], None] = lambda: None,
     ) -> None:
-        """declared: what the plant says of itself: baseline, tags, tickets."""
-        compile_ahead()
-        self._options = options
-        SlowReader.compile_ahead()
-        self._ring = FrameRing(options.ring, options.ring_bytes) if options.ring else None
+        """declared: indicators, and what the plant says of itself: baseline, tags, tickets.
+
+        cut: gives raw frames that are kept on disk, by their numbers. step: see Pipeline.
+        """
+        self._source, self._cut, self._step = source, cut, step
         self._cut_again_at = 0.0
         self._renewed = 0
-        self._past: dict[str, int] = {}  # counters of the decoders before
+        self._past: dict[str, int] = {}  # counters of the pipelines before
         self._reported: dict[str, Health] = {}  # losses that a pipeline before has told
-        try:
-            self.source = LiveSource(options.interfaces, fanout=options.fanout, ring_bytes=options.buffer_bytes)
-        except BaseException:
-            self._close_ring()
-            raise
         self._declared = declared or Options()
-        self.indicators = indicators
         self.pipeline = self._new_pipeline()
 
     def findings(self, after_each: Callable[[], None]) -> Iterator[Finding]:
         """Findings as they are made. after_each: called after each batch of frames, also on a silent link."""
-        try:
-            with self.source:
-                while True:
-                    for finding in self.pipeline.run(self._frames(after_each)):
-                        yield self._completed(finding)
-                    if self.source.ended:
-                        return
-                    self._renew()
-        finally:
-            self._close_ring()
+        batches = iter(self._source)
+        while True:
+            for finding in self.pipeline.run(self._frames(batches, after_each)):
+                yield self._completed(finding)
+            if self._source.ended:
+                return
+            self._renew()
 
-    def stop(self) -> None:
-        """Let `findings` end when what was received has been looked at; may be called from a signal handler."""
-        self.source.stop()
-
-    def counters(self) -> dict[str, Any]:
-        """For the heartbeat: what happened to the frames, for each interface, in the ring, and in the decoder."""
-        counters: dict[str, Any] = {}
-        for health in self.source.health:
-            for name, value in zip(health._fields[1:], health[1:], strict=True):
-                counters[f"{health.interface}.{name}"] = value
-        if self._ring:
-            counters |= self._ring.counters()
-        decoder = self.pipeline.decoder.counters()
-        counters |= {name: value + self._past.get(name, 0) for name, value in decoder.items()}
-        counters["slow_refused"] = self.pipeline.scene.slow_refused + self._past.get("slow_refused", 0)
+    def counters(self) -> dict[str, int]:
+        """What happened to the frames in the decoder, of all pipelines of the run."""
+        now = self.pipeline.counters()
+        counters = {name: now.get(name, 0) + self._past.get(name, 0) for name in (*now, *self._past)}
         return counters | {"renewed": self._renewed}
 
-    def use_indicators(self, items: Sequence[Mapping[str, Any]]) -> None:
-        """Match these indicators from now on; may be called from another thread."""
-        self.indicators = items
-        self.pipeline.use_indicators(items)
+    def change(self, options: Mapping[str, Any]) -> None:
+        """Other values for fields of Options. Indicators and rules hold from the next batch on.
 
-    def use_rules(self, rules: RuleSet) -> None:
-        """Match by these rules from now on; may be called from another thread."""
-        self._declared = dataclasses.replace(self._declared, rules=rules)
-        self.pipeline.use_rules(rules)
+        What else changes holds with a new pipeline, which takes over at once.
+        """
+        self._declared = dataclasses.replace(self._declared, **options)
+        for name, value in options.items():
+            if name == "indicators":
+                self.pipeline.use_indicators(value)
+            elif name == "rules" and isinstance(value, RuleSet):
+                self.pipeline.use_rules(value)
+            else:
+                self._outdated = True
 
     def _new_pipeline(self) -> Pipeline:
-        return Pipeline(
-            dataclasses.replace(
-                self._declared,
-                learn_s=LEARN_S,
-                indicators=self.indicators,
-                health=self._health,
-                interfaces=", ".join(self._options.interfaces),
-                artifacts=self._options.artifacts,
-                artifacts_bytes=self._options.artifacts_bytes,
-            )
-        )
+        self._outdated = False
+        made = Pipeline(dataclasses.replace(self._declared, learn_s=LEARN_S, health=self._health))
+        made.step = self._step
+        return made
 
     def _health(self) -> tuple[Health, ...]:
         """The interfaces, with the losses that were not told before."""
         now = []
-        for it in self.source.health:
+        for it in self._source.health:
             before = self._reported.get(it.interface)
             now.append(
                 it._replace(dropped=it.dropped - before.dropped, unread=it.unread - before.unread) if before else it
@@ -156,35 +129,34 @@ class LiveRun:
 
     def _renew(self) -> None:
         """Let a pipeline with empty tables take over."""
-        self._renewed += 1
-        for name, value in self.pipeline.decoder.counters().items():
+        outdated = self._outdated
+        self._renewed += not outdated
+        for name, value in self.pipeline.counters().items():
             self._past[name] = self._past.get(name, 0) + value
-        self._past["slow_refused"] = self._past.get("slow_refused", 0) + self.pipeline.scene.slow_refused
-        self._reported = {it.interface: it for it in self.source.health}
+        self._reported = {it.interface: it for it in self._source.health}
         before, self.pipeline = self.pipeline, self._new_pipeline()
         self.pipeline.take_over(before)
         del before
         gc.collect()  # objects that refer to each other hold the old tables, hundreds of megabytes
-        log.warning("the decoder's tables were nearly full: begun again with empty ones")
+        if not outdated:
+            log.warning("the decoder's tables were nearly full: begun again with empty ones")
 
-    def _frames(self, after_each: Callable[[], None]) -> Iterator[FrameBatch]:
-        for frames in self.source:
-            if self._ring:
-                self._ring.append(frames)
+    def _frames(self, batches: Iterator[FrameBatch], after_each: Callable[[], None]) -> Iterator[FrameBatch]:
+        for frames in batches:
             yield frames
             after_each()
-            if self._nearly_full():
+            if self._outdated or self._nearly_full():
                 return
 
     def _completed(self, finding: Finding) -> Finding:
         """The finding with those of its frames in the evidence that only the ring still has."""
         evidence = finding.evidence
-        if self._ring is None or time.monotonic() < self._cut_again_at:
+        if self._cut is None or time.monotonic() < self._cut_again_at:
             return finding
         if not evidence.frames or _frames_in(evidence.pcap) >= len(evidence.frames):
             return finding
         begin = time.monotonic()
-        cut = self._ring.cut(evidence.frames)
+        cut = self._cut(evidence.frames)
         frames, size = [], HEADER_BYTES
         for number in sorted(cut):
             link, raw = cut[number]
@@ -200,16 +172,6 @@ class LiveRun:
             return finding
         pcap = small_pcap(cut[min(cut)][0], frames)
         return dataclasses.replace(finding, evidence=dataclasses.replace(evidence, pcap=pcap))
-
-    def _close_ring(self) -> None:
-        if self._ring:
-            self._ring.close()
-
-    def listening(self) -> str:
-        """What is listened to, and how it is, in one line."""
-        return ", ".join(
-            it.interface if it.state == LinkState.UP else f"{it.interface} ({it.state})" for it in self.source.health
-        )
 
 
 def _frames_in(pcap: bytes) -> int:

@@ -13,7 +13,7 @@ import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -45,7 +45,7 @@ from detectors.baseline.enforcer import Enforcer
 from detectors.baseline.live_learning import LiveLearning
 from detectors.capture_health import CaptureHealth
 from detectors.carving.carver import Carving, Watcher
-from detectors.carving.store import QUOTA_BYTES, Store
+from detectors.carving.store import QUOTA_BYTES, Keeper, Store
 from detectors.contract import Detector, Scene
 from detectors.correlations import Correlations
 from detectors.engineering.operations import Engineering
@@ -67,12 +67,16 @@ from detectors.tags.detector import Tags
 from detectors.tags.file import Tag
 from detectors.tickets import Ticket
 from detectors.unanswered import Unanswered
-from detectors.yara_scan import YaraScan
+from detectors.yara_scan import Scanner, YaraScan
 from sensor.archive.origin import Target
 from sensor.capture.frames import FrameBatch
 from sensor.capture.interface import Health
 from sensor.decode.decoder import Decoder
+from sensor.decode.pdu import Protocol
 from sensor.events import EventBatch, no_events
+
+if TYPE_CHECKING:
+    from sensor.archive.taker import Taker
 
 log = logging.getLogger(__name__)
 
@@ -96,6 +100,8 @@ class Options:
     health: state and losses of the interfaces that are captured from, asked again and again; None in a capture.
     baseline: what is normal here, to compare with; None where there is none.
     artifacts: folder in which blocks and files from the wire are kept, None for none; artifacts_bytes: its quota.
+    store, jail: what keeps and looks into them instead, for a process that may not write nor start others; taker: takes
+        the rows of the archive, likewise.
     tags: points of the plant with their limits.
     tickets: changes that were planned: what fits one is quiet.
     learning: takes what is normal, on a live link; None where nothing is learned.
@@ -114,6 +120,9 @@ class Options:
     baseline: Baseline | None = None
     artifacts: Path | None = None
     artifacts_bytes: int = QUOTA_BYTES
+    store: Keeper | None = None
+    jail: Scanner | None = None
+    taker: Taker | None = None
     tags: Sequence[Tag] = ()
     tickets: Sequence[Ticket] = ()
     learning: LiveLearning | None = None
@@ -128,10 +137,11 @@ def rules_of(options: Options) -> RuleSet:
     return shipped() if options.rules is None else options.rules
 
 
-def carving(folder: Path | None, quota_bytes: int = QUOTA_BYTES) -> Carving:
+def carving(options: Options) -> Carving:
     """Carving into a folder, or none, with YARA over what is carved."""
-    scan = YaraScan()
-    return Carving(Store(folder, quota_bytes) if folder else None, [Watcher(scan.artifact, scan.due)])
+    scan = YaraScan(jail=options.jail)
+    store = Store(options.artifacts, options.artifacts_bytes) if options.artifacts else options.store
+    return Carving(store, [Watcher(scan.artifact, scan.due)])
 
 
 DETECTORS: tuple[Callable[[Options], Detector], ...] = (
@@ -164,7 +174,7 @@ DETECTORS: tuple[Callable[[Options], Detector], ...] = (
     lambda _: PublicAddress(),
     lambda _: VendorProtocols(),
     lambda _: TwoStacks(),
-    lambda options: carving(options.artifacts, options.artifacts_bytes),
+    carving,
     lambda _: Evasion(),
     lambda _: AssetChanged(),
     lambda options: Indicators(options.indicators, rules_of(options).rules),
@@ -194,6 +204,8 @@ class Pipeline:
             self._archive_into(self.options.archive)
         self._new_rules: RuleSet | None = None
         self.events = 0
+        self._by_protocol = np.zeros(len(Protocol), np.int64)
+        self.step: Callable[[], None] = lambda: None  # called between any two parts of the work: it gets on
         self._weigher = Weigher(self.options.ledger, self.options.overrides, self.options.baseline)
         self._flood = Problem(knowledge.detector_rules()["sensor.flood"], self.scene.exhibit(), protocol="")
 
@@ -201,7 +213,7 @@ class Pipeline:
         """Record the run in an archive. It needs packages of its own, so they are imported where it is wanted."""
         from detectors.hunting.recorder import Recorder
 
-        recorder = Recorder(target, self.options.capture, self.options.interfaces)
+        recorder = Recorder(target, self.options.capture, self.options.interfaces, self.options.taker)
         for detector in self.detectors:
             if isinstance(detector, Carving):
                 detector.watch(Watcher(recorder.artifact, lambda _scene, _final: ()))
@@ -212,6 +224,7 @@ class Pipeline:
         for batch in self.decoder.decode(self._remembered(frame_batches)):
             self.scene.advance(batch)
             self.events += batch.size
+            self._by_protocol += np.bincount(batch.columns.protocol, minlength=len(Protocol))[: len(Protocol)]
             yield from self._change_rules()
             yield from self._ask(batch)
             if not batch.size:  # on a live link there is no end to wait for
@@ -222,6 +235,11 @@ class Pipeline:
             yield from self._ask(batch)
         yield from self._ask(None)
         yield from self._capped(final=True)
+
+    def counters(self) -> dict[str, int]:
+        """What happened to the frames, what was refused, and events by protocol."""
+        counted = {f"events.{it.name.lower()}": int(self._by_protocol[it]) for it in Protocol if self._by_protocol[it]}
+        return {**self.decoder.counters(), "slow_refused": self.scene.slow_refused, **counted}
 
     def use_rules(self, rules: RuleSet) -> None:
         """Match by these rules from the next batch on; may be called from another thread."""
@@ -266,6 +284,7 @@ class Pipeline:
         """What every detector says about a batch, or at the end (None)."""
         said: list[Finding] = [] if batch is None else self._matched(batch)
         for detector in list(self.detectors):
+            self.step()
             try:
                 made = detector.flush(self.scene) if batch is None else detector.observe(batch, self.scene)
                 findings = list(made)

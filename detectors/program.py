@@ -1,5 +1,7 @@
 """The sensor program: captures or interfaces in, findings into the spool, the spool to the console.
 
+Frames are decoded and looked at in a process of its own (detectors/worker); what dies with it costs one batch.
+
 The order of things on a capture: inspect it to its end, put its findings on disk, note that this capture is done, send.
 A crash before the note inspects it again; a crash after it sends what is on disk. On an interface findings are put on
 disk as they come, every FLUSH_S; trouble with the disk, the console or the interface never ends it. What the console
@@ -20,12 +22,18 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from detectors import knowledge
-from detectors.carving.store import QUOTA_BYTES
+from detectors.carving.store import QUOTA_BYTES, Store
 from detectors.content import rules_folder
 from detectors.finding import Evidence, Finding, FindingId, to_dict
-from detectors.live_run import LiveOptions, LiveRun
-from detectors.pipeline import Options, Pipeline, merge, rules_of
+from detectors.live_feed import LiveFeed, LiveOptions
+from detectors.pipeline import Options, merge, rules_of
 from detectors.sigma.watch import RuleWatch
+from detectors.worker.fork_server import ForkServer, ForkServerError
+from detectors.worker.quarantine import Quarantine
+from detectors.worker.services import Services
+from detectors.worker.setup import Learning, Setup
+from detectors.worker.supervisor import Worker, WorkerError
+from detectors.yara_rules import shipped as shipped_yara
 from sensor.archive.origin import Target
 from sensor.capture.ahead import ahead
 from sensor.capture.live import LiveSource
@@ -58,11 +66,12 @@ class SensorProgram:
         artifacts: Path | None = None,
         artifacts_bytes: int = QUOTA_BYTES,
         declared: Options | None = None,
+        hook: str = "",
     ) -> None:
         """folder: spool and notes. name: this sensor's, where it must work before it has ever reached its console.
 
         artifacts, artifacts_bytes: see Options; on interfaces those of LiveOptions.
-        declared: what the plant says of itself: baseline, tags, tickets.
+        declared: what the plant says of itself: baseline, tags, tickets. hook: for tests, see worker/child.py.
 
         SpoolError, UplinkError where folder, address or key cannot be used.
         """
@@ -77,7 +86,11 @@ class SensorProgram:
         self._name = name
         self._indicators: Sequence[Mapping[str, Any]] = ()
         self._counters: dict[str, Any] = {}
-        self._live: LiveRun | None = None
+        self._feed: LiveFeed | None = None
+        self._worker: Worker | None = None
+        self._server = ForkServer()
+        self._quarantine = Quarantine(folder / "quarantine")
+        self._hook = hook
         self._watch: RuleWatch | None = None
         self._refused = 0  # findings that the spool would not take
         self._ending_once = False
@@ -106,13 +119,14 @@ class SensorProgram:
         """Do the work while a thread talks with the console."""
         sender = threading.Thread(target=self._send, name="uplink", daemon=True)
         sender.start()
+        self._server.start()
         code = 0
         try:
-            while not self._known.wait(0.2):
-                if self._stop.is_set():
-                    return code
             if not compiled_before():
                 self._say("compiling the decoder; this happens once for each version and takes about a minute ...")
+            while not (self._known.wait(0.2) and self._server.ready(0.2)):
+                if self._stop.is_set():
+                    return code
             code = work()
             if self._ending_once:
                 sender.join()
@@ -120,8 +134,12 @@ class SensorProgram:
         except UplinkError as error:
             self._say(f"{error}; {self._spool.depth} findings wait in {self._folder}")
             code = 2
+        except (ForkServerError, WorkerError) as error:
+            self._say(str(error))
+            code = 2
         finally:
             self._stop.set()
+            self._server.close()
             sender.join(timeout=5)
             self._uplink.close()
             self._spool.close()
@@ -130,8 +148,8 @@ class SensorProgram:
     def stop(self) -> None:
         """End `run` soon; may be called from a signal handler."""
         self._stop.set()
-        if self._live:
-            self._live.stop()
+        if self._feed:
+            self._feed.stop()
 
     def _inspect_all(self, captures: Sequence[str], *, once: bool) -> int:
         code = 0
@@ -147,24 +165,54 @@ class SensorProgram:
         return code
 
     def _listen(self, options: LiveOptions) -> int:
-        declared = dataclasses.replace(self._declared, archive=self._archive(str(options.ring or "")))
-        live = self._live = LiveRun(options, self._indicators, declared)
+        feed = self._feed = LiveFeed(options)
+        try:
+            return self._follow(feed, options)
+        finally:
+            feed.close()
+
+    def _follow(self, feed: LiveFeed, options: LiveOptions) -> int:
         if self._stop.is_set():
-            live.stop()
-        self._say(f"listening on {live.listening()}")
+            feed.stop()
+        store = Store(options.artifacts, options.artifacts_bytes) if options.artifacts else None
+        learned = self._declared.learning
+        archive = self._archive(str(options.ring or ""))
+        folder = archive.folder if archive else None
+        services = Services(store, shipped_yara, feed.cut, learned.path if learned else None, folder)
+        learning = Learning(learned.length_ns, -1, learned.past) if learned else None
+        declared = self._options(archive=archive, interfaces=", ".join(options.interfaces))
+        setup = Setup(declared, True, feed.keeps_frames, store.history if store else None, learning)
+        worker = self._worker = self._new_worker(setup, self._spooled, services)
+        self._say(f"listening on {feed.listening()}")
         folders = (rules_folder(), *self._declared.rule_folders)
-        self._watch = RuleWatch(folders, rules_of(self._declared), live.use_rules)
+        self._watch = RuleWatch(folders, rules_of(self._declared), lambda rules: worker.change(rules=rules))
         self._watch.start()
-        for finding in live.findings(self._keep):
-            try:
-                self._spool.append(lambda sequence, finding=finding: self._line(finding, sequence))  # type: ignore[misc]
-            except (ValueError, TypeError):
-                self._refused += 1
-                log.exception("the spool does not take a finding of %s", finding.rule_id)
-        self._watch.stop()
-        self._next_flush = 0.0
-        self._keep()
+        try:
+            for frames in feed:
+                worker.put(frames, feed.health, self._keep)
+                self._keep()
+            worker.finish(self._keep)
+        finally:
+            self._watch.stop()
+            self._next_flush = 0.0
+            self._keep()
+            worker.close()
+            services.close()
         return 0
+
+    def _options(self, **more: Any) -> Options:
+        return dataclasses.replace(self._declared, indicators=self._indicators, learning=None, **more)
+
+    def _new_worker(self, setup: Setup, found: Callable[[Finding], None], services: Services) -> Worker:
+        return Worker(self._server, setup, found, services, self._quarantine, say=self._say, hook=self._hook)
+
+    def _spooled(self, finding: Finding) -> None:
+        """Put a finding into the spool."""
+        try:
+            self._spool.append(lambda sequence: self._line(finding, sequence))
+        except (ValueError, TypeError):
+            self._refused += 1
+            log.exception("the spool does not take a finding of %s", finding.rule_id)
 
     def reload(self) -> None:
         """Load the rules again; may be called from a signal handler."""
@@ -173,7 +221,7 @@ class SensorProgram:
 
     def _keep(self) -> None:
         """Put on disk what was found since the last time, and bring the counters up to date."""
-        if self._live is None or time.monotonic() < self._next_flush:
+        if self._feed is None or self._worker is None or time.monotonic() < self._next_flush:
             return
         self._next_flush = time.monotonic() + FLUSH_S
         trouble = ""
@@ -184,7 +232,8 @@ class SensorProgram:
         if trouble != self._trouble:
             self._trouble = trouble
             self._say(trouble or f"the spool in {self._folder} can be written again")
-        self._counters = self._live.counters() | {"findings_refused": self._refused}
+        refused = {"findings_refused": self._refused}
+        self._counters = self._feed.counters() | self._worker.counters() | refused
 
     def _inspect(self, path: str, done: set[str]) -> int:
         """Inspect one capture; 2 where it cannot be read."""
@@ -197,34 +246,43 @@ class SensorProgram:
         except (CaptureError, OSError) as error:
             self._say(str(error))
             return 2
-        options = dataclasses.replace(
-            self._declared,
-            indicators=self._indicators,
-            capture=path,
-            artifacts=self._artifacts,
-            artifacts_bytes=self._artifacts_bytes,
-            archive=self._archive(),
-        )
-        pipeline = Pipeline(options)
-        findings = merge(pipeline.run(ahead(capture)))
+        store = Store(self._artifacts, self._artifacts_bytes) if self._artifacts else None
+        archive = self._archive(sha256=digest)
+        options = self._options(capture=path, archive=archive)
+        setup = Setup(options, False, history=store.history if store else None)
+        found: list[Finding] = []
+        services = Services(store, shipped_yara, archive=archive.folder if archive else None)
+        worker = self._worker = self._new_worker(setup, found.append, services)
+        try:
+            for frames in ahead(capture):
+                worker.put(frames)
+                if self._stop.is_set():
+                    return 0  # the next start inspects it from the beginning
+            counters = worker.finish()
+        finally:
+            worker.close()
+            services.close()
+        findings = merge(found)
         for finding in findings:
-            self._spool.append(lambda sequence, finding=finding: self._line(finding, sequence))  # type: ignore[misc]
+            self._spooled(finding)
         self._spool.flush()
         done.add(digest)
         _replace(self._folder / "captures.json", sorted(done))
-        for counter, value in pipeline.decoder.counters().items():
-            self._counters[counter] = self._counters.get(counter, 0) + value
+        for counter, value in counters.items():
+            if isinstance(value, int):
+                self._counters[counter] = self._counters.get(counter, 0) + value
         for warning in capture.warnings:
             self._say(warning)
-        self._say(f"{path}: {capture.frames:,} frames, {pipeline.events:,} PDUs, {len(findings)} findings")
+        events = sum(value for name, value in counters.items() if name.startswith("events."))
+        self._say(f"{path}: {capture.frames:,} frames, {events:,} PDUs, {len(findings)} findings")
         return 0
 
-    def _archive(self, ring: str = "") -> Target | None:
+    def _archive(self, ring: str = "", sha256: str = "") -> Target | None:
         """Where the run is archived, with what tells its rows from those of other sensors and starts."""
         target = self._declared.archive
         if target is None:
             return None
-        return dataclasses.replace(target, sensor=self._name, epoch=self._spool.epoch, ring=ring)
+        return dataclasses.replace(target, sensor=self._name, epoch=self._spool.epoch, ring=ring, sha256=sha256)
 
     def _line(self, finding: Finding, sequence: int) -> dict[str, Any]:
         return to_dict(finding, FindingId(self._name, self._spool.epoch, sequence))
@@ -274,8 +332,8 @@ class SensorProgram:
         if config.sensor:
             self._name = config.sensor
         self._indicators = config.indicators
-        if self._live:
-            self._live.use_indicators(config.indicators)
+        if self._worker:
+            self._worker.change(indicators=config.indicators)
         _replace(self._folder / "config.json", {"sensor": self._name, "indicators": list(config.indicators)})
         if self._name:
             self._known.set()

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import time
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, Protocol
 
 from detectors import knowledge, yara_rules
 from detectors.carving.artifact import Artifact
@@ -29,10 +29,26 @@ WAIT_AT_END_S = 60.0  # for what is still looked into when the traffic has ended
 PAUSE_S = 0.05  # of real time between two looks for verdicts
 
 
+class Scanner(Protocol):
+    """What looks into artifacts: detectors/yara_jail.py, or somebody who may start it."""
+
+    def submit(self, ticket: int, externals: Mapping[str, Any], data: bytes) -> bool:
+        """See Jail."""
+        ...
+
+    def verdicts(self, wait_s: float = 0.0) -> list[Verdict]:
+        """See Jail."""
+        ...
+
+    def close(self) -> None:
+        """See Jail."""
+        ...
+
+
 class YaraScan:
     """A watcher of detectors/carving: `artifact` takes one, `due` gives findings about those that are done."""
 
-    def __init__(self, rules: YaraRules | None = None, jail: Jail | None = None) -> None:
+    def __init__(self, rules: YaraRules | None = None, jail: Scanner | None = None) -> None:
         """rules: those shipped unless given; read when the first artifact comes, as is the process started."""
         self._rules, self._jail = rules, jail
         self._tickets = 0

@@ -25,16 +25,32 @@ HOUR_NS = 3600 * 10**9
 
 
 class LiveLearning:
-    """What all pipelines of a live run learn together. say: told once when the time is over.
+    """What all pipelines of a live run learn together, from `begun_ns` on for `length_ns` of capture time.
 
-    ContentError where the file is there and cannot be read.
+    past: what was learned before. keep: writes what is learned so far; OSError where it cannot. say: told once when the
+    time is over.
     """
 
-    def __init__(self, path: Path, hours: float, say: Callable[[str], None] = log.info) -> None:
-        self._path, self._length_ns, self._say = path, int(hours * HOUR_NS), say
-        self._past = read(path)[0] if path.exists() else Baseline()
-        self._begun_ns = self._saved_ns = -1
+    def __init__(
+        self,
+        past: Baseline,
+        length_ns: int,
+        keep: Callable[[Baseline], None],
+        say: Callable[[str], None] = log.info,
+        begun_ns: int = -1,
+    ) -> None:
+        self.past, self.length_ns, self._keep, self._say = past, length_ns, keep, say
+        self.begun_ns = self._saved_ns = begun_ns
+        self.path: Path | None = None
         self.active = True
+
+    @classmethod
+    def into(cls, path: Path, hours: float, say: Callable[[str], None] = log.info) -> LiveLearning:
+        """Learning into a file. ContentError where the file is there and cannot be read."""
+        past = read(path)[0] if path.exists() else Baseline()
+        made = cls(past, int(hours * HOUR_NS), lambda learned: save(path, learned), say)
+        made.path = path
+        return made
 
     def detector(self) -> LiveLearner:
         """The learner of one pipeline."""
@@ -44,25 +60,26 @@ class LiveLearning:
         """Save what was learned where it is time to; final: this pipeline ends."""
         if not self.active or scene.now_ns < 0:
             return
-        if self._begun_ns < 0:
-            self._begun_ns = self._saved_ns = scene.now_ns
-        over = scene.now_ns - self._begun_ns >= self._length_ns
+        if self.begun_ns < 0:
+            self.begun_ns = self._saved_ns = scene.now_ns
+        over = scene.now_ns - self.begun_ns >= self.length_ns
         if not (over or final or scene.now_ns - self._saved_ns >= SAVE_NS):
             return
         self._saved_ns = scene.now_ns
-        learned = copy.deepcopy(self._past)
+        learned = copy.deepcopy(self.past)
         learned.merge(learner.learned(scene))
         if final:
-            self._past = learned
+            self.past = learned
+        self.active = not over
         try:
-            save(self._path, learned)
+            self._keep(learned)
         except OSError as error:  # the next time may do
-            self._say(f"{self._path}: cannot be written: {error.strerror or error}")
+            self.active = True
+            self._say(f"what was learned cannot be written: {error.strerror or error}")
             return
         if over:
-            self.active = False
             self._say(
-                f"{self._path}: learned {len(learned)} lines; read them (fenghuo baseline report), approve them"
+                f"learned {len(learned)} lines; read them (fenghuo baseline report), approve them"
                 " (fenghuo baseline approve), then start the sensor without --learn"
             )
 

@@ -20,7 +20,7 @@ from detectors.carving.artifact import Artifact
 from detectors.carving.assembly import Assemblies, Transfer
 from detectors.carving.files import Files
 from detectors.carving.row import row_of
-from detectors.carving.store import History, Store, Version
+from detectors.carving.store import History, Keeper, Version
 from detectors.contract import Fresh, Labels, Scene
 from detectors.finding import Finding, Severity
 from detectors.problem import Problem
@@ -59,7 +59,7 @@ class Carving:
 
     def __init__(
         self,
-        store: Store | None = None,
+        store: Keeper | None = None,
         watchers: Iterable[Watcher] = (),
     ) -> None:
         self._store = store

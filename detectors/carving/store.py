@@ -14,7 +14,7 @@ import logging
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from detectors.carving.artifact import Artifact
 
@@ -71,6 +71,17 @@ class History:
         """Whether the last version of its name has just these octets."""
         known = self._last.get(artifact.place)
         return known is not None and known.sha256 == artifact.sha256
+
+
+class Keeper(Protocol):
+    """What keeps artifacts: a folder, or somebody who may write into one."""
+
+    history: History
+    refused: int
+
+    def keep(self, artifact: Artifact) -> object:
+        """Keep an artifact and its line of history; OSError where that fails."""
+        ...
 
 
 class Store:

@@ -28,7 +28,7 @@ from detectors.sigma.matcher import Ration
 from sensor.archive.columns import column, table_of, together
 from sensor.archive.digest import behaviour_digest
 from sensor.archive.origin import ArchiveError, Origin, Target, file_digest
-from sensor.archive.store import Archive, Intake
+from sensor.archive.taker import Folder, Taker, Taking
 from sensor.decode.pdu import NO_VALUE, Anomaly, Kind
 from sensor.events import EventBatch
 from sensor.view import ETHERNET, View
@@ -52,13 +52,16 @@ class Recorder:
 
     name = "archive"
 
-    def __init__(self, target: Target, capture: str = "", interfaces: str = "") -> None:
-        """capture: path of the capture that is inspected; "" on a live link, whose interfaces are `interfaces`."""
-        self._folder = target.folder
+    def __init__(self, target: Target, capture: str = "", interfaces: str = "", taker: Taker | None = None) -> None:
+        """capture: path of the capture that is inspected; "" on a live link, whose interfaces are `interfaces`.
+
+        taker: takes the rows instead of the archive in the target's folder.
+        """
+        self._taker = taker or Folder(target.folder)
         self._capture = bool(capture)
         self.known, self.failed, digest = False, "", ""
         try:
-            digest = file_digest(capture) if capture else ""
+            digest = target.sha256 or (file_digest(capture) if capture else "")
         except OSError as error:
             self.known, self.failed = True, f"{capture}: {error.strerror}"
         self.origin = Origin(
@@ -72,7 +75,7 @@ class Recorder:
         )
         if capture and not self.failed:
             try:
-                self.known = Archive(target.folder, create=True).catalogue.taken(self.origin)
+                self.known = self._taker.taken(self.origin)
             except ArchiveError:  # `_flush` meets it too, and tells
                 log.debug("the archive cannot be opened yet", exc_info=True)
         self._tally, self._chooser = Tally(), Chooser()
@@ -84,7 +87,7 @@ class Recorder:
         self._place = np.zeros(1 << 10, np.int64)  # by behaviour, its row among the described ones
         self._events: list[dict[str, Any]] = []
         self._next_ns = self._counted = self._lost = self._events_lost = self._lost_total = 0
-        self._intake: Intake | None = None
+        self._intake: Taking | None = None
         self._trouble: Problem | None = None
 
     def artifact(self, artifact: Artifact, scene: Scene) -> Iterable[Finding]:
@@ -191,7 +194,7 @@ class Recorder:
         tallied = self._tally.take()
         try:
             if self._intake is None:
-                self._intake = Intake(Archive(self._folder, create=True), self.origin).__enter__()
+                self._intake = self._taker.begin(self.origin)
             self._add(self._intake, tallied)
             if final or not self._capture:
                 self._commit(self._intake)
@@ -202,7 +205,7 @@ class Recorder:
             self._events = []
             self.failed = ""
 
-    def _add(self, intake: Intake, tallied: npt.NDArray[np.void]) -> None:
+    def _add(self, intake: Taking, tallied: npt.NDArray[np.void]) -> None:
         if len(tallied):
             self._settle()
             intake.add("behaviours", self._rows(tallied), self._unfit)
@@ -228,7 +231,7 @@ class Recorder:
         names = pa.array([_names(int(bits)) for bits in different], pa.list_(pa.string()))
         return table.append_column("anomalies", names.take(pa.array(inverse)))
 
-    def _commit(self, intake: Intake) -> None:
+    def _commit(self, intake: Taking) -> None:
         """Let what was written count."""
         left_out = self._chooser.left_out + self._events_lost
         intake.commit(
@@ -243,7 +246,7 @@ class Recorder:
     def _close(self) -> None:
         """Let go of the intake; what it did not commit is removed."""
         if self._intake is not None:
-            self._intake.__exit__(None)
+            self._intake.end()
             self._intake = None
 
     def _failed(self, tallied: npt.NDArray[np.void], why: str, scene: Scene, *, final: bool) -> Finding:

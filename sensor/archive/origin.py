@@ -45,12 +45,16 @@ class Origin:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Where a run is archived, and what it adds to the origin of its rows: see Origin."""
+    """Where a run is archived, and what it adds to the origin of its rows: see Origin.
+
+    sha256: of the capture, where somebody has worked it out before.
+    """
 
     folder: Path
     sensor: str = ""
     epoch: int = 0
     ring: str = ""
+    sha256: str = ""
 
 
 def file_digest(path: str) -> str:

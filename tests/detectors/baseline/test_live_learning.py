@@ -45,7 +45,7 @@ def run(learning: LiveLearning, minutes: range) -> list[Finding]:
 
 def test_an_hour_is_learned_and_what_was_dangerous_is_marked(tmp_path: Path) -> None:
     said: list[str] = []
-    learning = LiveLearning(tmp_path / "b.yaml", 1, said.append)
+    learning = LiveLearning.into(tmp_path / "b.yaml", 1, said.append)
     found = the(run(learning, range(120)), "operation.modbus.restart-communications")
     assert found.fields["event.learning"] is True
     assert found.explanation.en.startswith("Seen while learning")
@@ -59,9 +59,9 @@ def test_an_hour_is_learned_and_what_was_dangerous_is_marked(tmp_path: Path) -> 
 
 def test_decoders_that_begin_anew_and_sensors_that_start_again_go_on_learning(tmp_path: Path) -> None:
     path = tmp_path / "b.yaml"
-    learning = LiveLearning(path, 50, print)
+    learning = LiveLearning.into(path, 50, print)
     run(learning, range(20))
     run(learning, range(20, 40))
     assert [it.count for it in read(path)[0].exchanges.values() if it.name.startswith("read")] == [40]
-    run(LiveLearning(path, 50, print), range(40, 60))
+    run(LiveLearning.into(path, 50, print), range(40, 60))
     assert [it.count for it in read(path)[0].exchanges.values() if it.name.startswith("read")] == [60]
