@@ -124,9 +124,11 @@ def serve(settings: Settings, worker: bool = True) -> None:
 
     from console import create_app
     from console.notify.worker import start_beside
+    from console.store.search import worker as indexing
     from console.web.application import MAX_BODY_BYTES
 
     app = create_app(settings)
+    search_index.follow(app.extensions["fenghuo"].store, settings)
     server = waitress.create_server(
         app,
         host=settings.host,
@@ -139,7 +141,9 @@ def serve(settings: Settings, worker: bool = True) -> None:
         connection_limit=500,
         **_proxy(settings),
     )
-    beside = start_beside(settings) if worker else None
+    beside = [start_beside(settings)] if worker else []
+    if worker and settings.elasticsearch_url:
+        beside.append(indexing.start_beside(settings))
 
     def stop(_number: int, _frame: Any) -> None:
         raise KeyboardInterrupt
@@ -155,9 +159,10 @@ def serve(settings: Settings, worker: bool = True) -> None:
     finally:
         with suppress(OSError):
             server.close()
-        if beside is not None:
-            beside.terminate()
-            beside.wait(10)
+        for process in beside:
+            process.terminate()
+        for process in beside:
+            process.wait(10)
 
 
 def _proxy(settings: Settings) -> dict[str, Any]:

@@ -51,6 +51,24 @@ class Settings(BaseSettings):
     smtp_password: SecretStr = Field(default=SecretStr(""), description="its password")
     smtp_sender: str = Field(default="", description="bare e-mail address that messages come from")
     smtp_ca_file: str = Field(default="", description="PEM file of the authority to trust for it; empty: the system's")
+    elasticsearch_url: str = Field(
+        default="", description="nodes of the search cluster, by commas; empty: the index that is built in"
+    )
+    elasticsearch_prefix: str = Field(
+        default="fenghuo",
+        pattern="^[a-z][a-z0-9_]{0,40}$",
+        description="first word of the names of this console's indices there",
+    )
+    elasticsearch_ca_file: str = Field(
+        default="", description="PEM file of the authority to trust for it; empty: the system's"
+    )
+    elasticsearch_api_key: SecretStr = Field(default=SecretStr(""), description="API key for it; empty: none")
+    elasticsearch_username: str = Field(default="", description="login there, where no API key is set; empty: none")
+    elasticsearch_password: SecretStr = Field(default=SecretStr(""), description="password of that login")
+    elasticsearch_timeout: float = Field(default=20.0, gt=0, le=300, description="seconds until it must have answered")
+    elasticsearch_days: int = Field(
+        default=0, ge=0, le=36500, description="months older than this many days leave the index; 0: none does"
+    )
     peer_private: bool = Field(default=False, description="pull from consoles at private addresses, also by plain http")
     webhook_private: bool = Field(default=False, description="webhooks may reach private addresses, and use plain http")
     session_hours: int = Field(default=12, ge=1, le=168, description="a login ends after this many hours")

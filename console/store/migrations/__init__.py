@@ -8,6 +8,7 @@ from alembic import command
 from alembic.config import Config
 
 from console.store.engine import WRITES, Store
+from console.store.search import triggers
 
 
 def upgrade(store: Store, revision: str = "head") -> None:
@@ -22,3 +23,4 @@ def upgrade(store: Store, revision: str = "head") -> None:
     with engine.begin() as connection:
         config.attributes["connection"] = connection
         command.upgrade(config, revision)
+        triggers.install(connection)

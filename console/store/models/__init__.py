@@ -21,6 +21,7 @@ from console.store.models.outbox import Lease, Notification, NotificationAttempt
 from console.store.models.peer import Peer, Subscription
 from console.store.models.receipt import FindingReceipt, SensorEpoch
 from console.store.models.release import Release
+from console.store.models.search import IndexDeadLetter, IndexFeed, IndexOutbox, IndexPart
 from console.store.models.sensor import Sensor
 from console.store.models.site import Segment, Site
 from console.store.models.user import LoginSession, User
@@ -49,6 +50,10 @@ __all__ = [
     "IncidentFinding",
     "IncidentPolicy",
     "IncidentState",
+    "IndexDeadLetter",
+    "IndexFeed",
+    "IndexOutbox",
+    "IndexPart",
     "Indicator",
     "Lease",
     "LoginSession",

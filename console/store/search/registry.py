@@ -1,0 +1,8 @@
+"""The kinds of documents that are indexed: a kind is a file, a line here and its tables in triggers.py."""
+
+from __future__ import annotations
+
+from console.store.search.findings import FINDINGS
+from console.store.search.kinds import Kind
+
+KINDS: tuple[Kind, ...] = (FINDINGS,)
