@@ -22,6 +22,7 @@ from commands.carve import ARTIFACTS, Folder, carve
 from commands.console import console
 from commands.console_audit import audit
 from commands.hunt import hunt
+from commands.index import index
 from commands.rules import with_rules
 from commands.score import score
 from commands.size import Size
@@ -339,6 +340,7 @@ main.add_command(attack)
 main.add_command(baseline)
 main.add_command(carve)
 console.add_command(audit)
+console.add_command(index)
 main.add_command(console)
 main.add_command(hunt)
 

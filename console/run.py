@@ -124,11 +124,14 @@ def serve(settings: Settings, worker: bool = True) -> None:
 
     from console import create_app
     from console.notify.worker import start_beside
+    from console.store.search import feed
     from console.store.search import worker as indexing
     from console.web.application import MAX_BODY_BYTES
 
     app = create_app(settings)
-    search_index.follow(app.extensions["fenghuo"].store, settings)
+    if not settings.elasticsearch_url:
+        with app.extensions["fenghuo"].store.transaction() as session:
+            feed.switch_off(session)
     server = waitress.create_server(
         app,
         host=settings.host,

@@ -143,7 +143,9 @@ class Node:
         """Start it and wait until it is ready; NodeError says why that cannot be."""
         if why := why_not():
             raise NodeError(why)
-        home = self._unpack()
+        home = self._folder / NAME
+        if not home.exists():
+            self._unpack(home)
         java = java_home()
         assert java is not None
         root = os.geteuid() == 0
@@ -179,6 +181,14 @@ class Node:
         ended, _, _ = select.select([self._watched] if self._watched >= 0 else [], [], [], seconds)
         return bool(ended)
 
+    def kill(self) -> None:
+        """End it as a crash would. `start` goes on with what it kept, at the same `http.port` where that is set."""
+        if self._process is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait()
+            self._process = None
+
     def stop(self) -> None:
         """End it and remove what it kept."""
         if self._process is not None:
@@ -193,8 +203,7 @@ class Node:
             self._process = None
         shutil.rmtree(self._folder, ignore_errors=True)
 
-    def _unpack(self) -> Path:
-        home = self._folder / NAME
+    def _unpack(self, home: Path) -> None:
         with zipfile.ZipFile(ARCHIVE) as archive:
             archive.extractall(self._folder)
         for program in (home / "bin").iterdir():
@@ -205,7 +214,6 @@ class Node:
         text = "".join(f"{name}: {value}\n" for name, value in settings.items())
         (home / "config" / "elasticsearch.yml").write_text(text)
         (home / "config" / "jvm.options").write_text(JVM_OPTIONS)
-        return home
 
     def _wait(self) -> str:
         assert self._process is not None

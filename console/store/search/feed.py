@@ -120,6 +120,21 @@ def backlog(session: Session, kind: str, organisation_id: int | None = None) -> 
     return session.scalar(query) or 0
 
 
+def letters(session: Session, kind: str) -> int:
+    """How many documents of a kind the index refuses."""
+    return session.scalar(select(func.count()).where(IndexDeadLetter.kind == kind)) or 0
+
+
+def filled(session: Session, kind: Kind) -> int:
+    """About how many documents the generation that is being built has; all of them where none is."""
+    feed = feed_of(session, kind.name)
+    total = kind.count(session)
+    if feed is None or feed.building is None:
+        return total
+    unfilled = [part.filled_to for part in parts_of(session, kind.name, (feed.building,)) if part.filled_to is not None]
+    return min(unfilled, default=total)
+
+
 def newest_version(session: Session) -> int:
     """The highest id that the outbox ever gave."""
     if session.get_bind().dialect.name == "sqlite":

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy.orm import Session
-
-from sensor.schema import FieldType
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,6 +15,7 @@ class Document:
     """One document as the truth has it now. See IndexOutbox for row_id, document_id and period."""
 
     row_id: int
+    organisation_id: int
     document_id: str
     period: str
     source: dict[str, Any]
@@ -26,16 +25,17 @@ class Document:
 class Kind:
     """One kind of documents.
 
-    fields: name to type of what the documents hold, beside what all documents have. by_ids(session, row ids): those
-    that exist. after(session, row id, period, limit): the next in the order of row ids, of a month or ("") of all.
-    periods(session): the months in which rows are.
+    mapping(): of its index. by_ids(session, row ids): those that exist. after(session, row id, period, limit): the next
+    in the order of row ids, of a month or ("") of all. periods(session): the months in which rows are. count(session):
+    how many rows.
     """
 
     name: str
-    fields: Mapping[str, FieldType]
+    mapping: Callable[[], dict[str, Any]]
     by_ids: Callable[[Session, Sequence[int]], Iterator[Document]]
     after: Callable[[Session, int, str, int], Iterator[Document]]
     periods: Callable[[Session], set[str]]
+    count: Callable[[Session], int]
 
 
 def month_of(moment: datetime) -> str:

@@ -220,5 +220,4 @@ class Parts:
 
 
 def _entry(document: Document) -> Entry:
-    organisation = int(document.source[templates.ORGANISATION])
-    return Entry(0, organisation, document.row_id, document.document_id, document.period, 0)
+    return Entry(0, document.organisation_id, document.row_id, document.document_id, document.period, 0)

@@ -8,38 +8,25 @@ refused, not put into a new one that no search sees.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
 from console.store.search.kinds import Kind, span
-from sensor.schema import FieldType
 
 ROW, VERSION = "fenghuo.row", "fenghuo.version"  # id of the row in the truth; id in the outbox, 0 of what was filled in
-ORGANISATION = "organization.id"
-COMMON: Mapping[str, FieldType] = {ORGANISATION: "long", ROW: "long", VERSION: "long"}
-LONGEST_KEYWORD = 8000  # letters; Lucene's own limit is 32,766 octets
 TOMBSTONES = "1h"  # how long the version of a deleted document is known: as long as a bulk request may be late
 
 
 def mapping(kind: Kind, installation: str) -> dict[str, Any]:
     """The mapping of an index of this kind; `installation` says whose it is."""
-    return {
-        "dynamic": "strict",
-        "subobjects": False,  # names have dots, and stand for themselves
-        "_meta": {"installation": installation},
-        "properties": {name: _property(of) for name, of in sorted({**kind.fields, **COMMON}.items())},
-    }
-
-
-def _property(of: FieldType) -> dict[str, Any]:
-    if of == "keyword":  # compared without case, as in Sigma
-        return {"type": of, "normalizer": "lowercase", "ignore_above": LONGEST_KEYWORD}
-    return {"type": of}
+    meant = kind.mapping()
+    internal = {ROW: {"type": "long"}, VERSION: {"type": "long"}}
+    return meant | {"_meta": {"installation": installation}, "properties": meant["properties"] | internal}
 
 
 def template(prefix: str, kind: Kind, installation: str) -> dict[str, Any]:
     """The composable index template."""
+    made = mapping(kind, installation)
     return {
         "index_patterns": [f"{alias(prefix, kind.name)}-*"],
         "priority": 300,
@@ -49,9 +36,9 @@ def template(prefix: str, kind: Kind, installation: str) -> dict[str, Any]:
                 "index.number_of_shards": 1,
                 "index.auto_expand_replicas": "0-1",  # none on a single node, one as soon as there is a second
                 "index.gc_deletes": TOMBSTONES,
-                "index.mapping.total_fields.limit": 2 * (len(kind.fields) + len(COMMON)),
+                "index.mapping.total_fields.limit": 2 * len(made["properties"]),
             },
-            "mappings": mapping(kind, installation),
+            "mappings": made,
         },
         "_meta": {"installation": installation},
     }

@@ -19,15 +19,13 @@ class Watched:
     """A table whose rows make documents of a kind.
 
     key: SQL expression of the document's id behind the organisation's, with {row} for the row. month: column of the
-    time that says in which index the document is. A table that is not the kind's own names the column that refers to it
-    in `through`.
+    time that says in which index the document is.
     """
 
     kind: str
     table: str
-    key: str = ""
-    month: str = ""
-    through: str = ""
+    key: str
+    month: str
 
 
 def document_id(organisation_id: int, key: str) -> str:
@@ -35,10 +33,7 @@ def document_id(organisation_id: int, key: str) -> str:
     return f"{organisation_id}/{key}"
 
 
-WATCHED = (
-    Watched("finding", "finding", key="{row}.uid", month="received_at"),
-    Watched("finding", "incident_finding", through="finding_id"),
-)
+WATCHED = (Watched("finding", "finding", key="{row}.uid", month="received_at"),)
 
 
 def install(connection: Connection) -> None:
@@ -53,27 +48,18 @@ def install(connection: Connection) -> None:
         _install_postgresql(connection, watched)
 
 
-def _own(it: Watched) -> Watched:
-    """The kind's own table."""
-    return next(own for own in WATCHED if own.kind == it.kind and not own.through)
-
-
 def _fed(it: Watched) -> str:
     return f"EXISTS (SELECT 1 FROM {FEED} WHERE kind = '{it.kind}')"  # noqa: S608  (constants of this file)
 
 
 def _touch(it: Watched, row: str, month: str) -> str:
     """SQL statements that put the document of a row into the outbox. month: SQL function of the column, with {0}."""
-    own = _own(it)
-    source = "it" if it.through else row
-    document = f"{source}.organisation_id || '/' || {own.key.format(row=source)}"
-    period = month.format(f"{source}.{own.month}")
-    where = f" FROM {own.table} AS it WHERE it.id = {row}.{it.through}" if it.through else ""
+    document = f"{row}.organisation_id || '/' || {it.key.format(row=row)}"
+    period = month.format(f"{row}.{it.month}")
     return (
-        f"DELETE FROM {OUTBOX} WHERE kind = '{it.kind}' AND document_id = "  # noqa: S608
-        + (f"(SELECT {document}{where})" if where else f"({document})")
-        + f";\n  INSERT INTO {OUTBOX} (organisation_id, kind, row_id, document_id, period, attempts)"
-        f" SELECT {source}.organisation_id, '{it.kind}', {source}.id, {document}, {period}, 0{where};"
+        f"DELETE FROM {OUTBOX} WHERE kind = '{it.kind}' AND document_id = ({document});\n"  # noqa: S608
+        f"  INSERT INTO {OUTBOX} (organisation_id, kind, row_id, document_id, period, attempts)"
+        f" VALUES ({row}.organisation_id, '{it.kind}', {row}.id, {document}, {period}, 0);"
     )
 
 
@@ -88,7 +74,7 @@ def _install_sqlite(connection: Connection, watched: list[Watched]) -> None:
                 f"  {_touch(it, row, 'substr({0}, 1, 7)')}\nEND"
             )
     names = text("SELECT name, sql FROM sqlite_master WHERE type = 'trigger' AND name LIKE :prefix || '%'")
-    there: dict[str, str] = dict(connection.execute(names, {"prefix": PREFIX}).tuples().all())
+    there: dict[str, str] = dict(connection.execute(names, {"prefix": PREFIX}).all())
     for name in there.keys() - {name for name, sql in wanted.items() if there.get(name) == sql}:
         connection.exec_driver_sql(f"DROP TRIGGER {name}")
         del there[name]
@@ -99,7 +85,7 @@ def _install_sqlite(connection: Connection, watched: list[Watched]) -> None:
 def _install_postgresql(connection: Connection, watched: list[Watched]) -> None:
     month = "to_char({0} AT TIME ZONE 'UTC', 'YYYY-MM')"
     sources = text("SELECT proname, prosrc FROM pg_proc WHERE starts_with(proname, :prefix)")
-    functions: dict[str, str] = dict(connection.execute(sources, {"prefix": PREFIX}).tuples().all())
+    functions: dict[str, str] = dict(connection.execute(sources, {"prefix": PREFIX}).all())
     triggers = set(
         connection.scalars(text("SELECT tgname FROM pg_trigger WHERE starts_with(tgname, :prefix)"), {"prefix": PREFIX})
     )

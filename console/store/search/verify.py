@@ -170,8 +170,8 @@ def _judge(session: Session, kind: Kind, left: Document | None, right: Indexed |
     if (now.source if now else None) != (left.source if left else None):
         report.waiting += 1  # it changed while we compared
         return
-    source = left.source if left else right.source if right else {}
-    entry = Entry(0, int(source[templates.ORGANISATION]), one.row_id, one.document_id, one.period, 0)
+    organisation = int(one.document_id.partition("/")[0])
+    entry = Entry(0, organisation, one.row_id, one.document_id, one.period, 0)
     listed = report.missing if right is None else report.extra if left is None else report.different
     listed.append(entry)
 

@@ -1,4 +1,4 @@
-"""The process that feeds the search cluster. `python -m console.store.search.worker` runs it; the console starts one."""
+"""The process that feeds the search cluster: `python -m console.store.search.worker`; the console starts one."""
 
 from __future__ import annotations
 

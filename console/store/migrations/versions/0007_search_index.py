@@ -1,6 +1,6 @@
 """The outbox of the search index, its dead letters, and where the documents are.
 
-Revision 0006. A migration is history: it repeats what the models were on that day, and does not import them.
+Revision 0007. A migration is history: it repeats what the models were on that day, and does not import them.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ from alembic import op
 
 from console.store.base import BigId, UtcDateTime
 
-revision = "0006"
-down_revision = "0005"
+revision = "0007"
+down_revision = "0006"
 
 
 def upgrade() -> None:
