@@ -16,7 +16,7 @@ from records import EPOCH, STOP, record
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from console.services.ingest import ingest
+from console.services.ingest import check, ingest
 from console.settings import Settings
 from console.store.engine import Store
 from console.store.models import Finding, IndexOutbox, Sensor
@@ -134,7 +134,7 @@ class Fed:
             query = select(Sensor).order_by(Sensor.id)
             sensor = session.scalars(query.where(Sensor.id == sensor_id) if sensor_id else query).first()
             assert sensor is not None
-            outcome = ingest(session, sensor, EPOCH, records, now or self.clock())
+            outcome = ingest(session, sensor, check(sensor.name, EPOCH, records), now or self.clock())
             assert outcome.stored == count, outcome.rejected
             uids = [f"{sensor.name}/{EPOCH}/{number}" for number in range(first, first + count)]
             return list(session.scalars(select(Finding.id).where(Finding.uid.in_(uids)).order_by(Finding.id)))
