@@ -84,7 +84,7 @@ def hunt(
     with told():
         from detectors.hunting.listing import Listing
         from detectors.hunting.search import Search
-        from detectors.report import language
+        from detectors.language import language
         from sensor.archive.store import Archive
 
         conditions, sought = _of_lists(lists)

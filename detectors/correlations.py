@@ -16,11 +16,11 @@ import numpy.typing as npt
 from detectors.contract import Scene
 from detectors.finding import Finding
 from detectors.problem import Problem
-from detectors.sigma.columns import STEADY
 from detectors.sigma.correlation import Sliding
 from detectors.sigma.matcher import Ration
 from detectors.sigma.rule import Correlation
 from detectors.sigma.ruleset import RuleSet
+from detectors.sigma.steady import STEADY
 from sensor.events import EventBatch
 
 MAX_PROBLEMS = 4096  # groups of one correlation told apart; further ones are one problem

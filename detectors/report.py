@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -13,6 +12,7 @@ from rich.padding import Padding
 from rich.text import Text as Styled
 
 from detectors.finding import Finding, Severity, Text, rfc3339
+from detectors.language import language as language  # commands take it from here
 from detectors.problem import station_words
 from detectors.wording import safe
 
@@ -25,14 +25,6 @@ SEVERITIES: Mapping[Severity, tuple[Text, str]] = {  # words, and a style that i
     Severity.LOW: (Text("低", "LOW"), "cyan"),
     Severity.INFORMATIONAL: (Text("提示", "INFO"), "dim"),
 }
-
-
-def language(wanted: str | None, environment: Mapping[str, str] = os.environ) -> str:
-    """ "zh" or "en": as wanted, otherwise what the environment's locale says (POSIX order of precedence)."""
-    if wanted:
-        return wanted
-    locale = next((environment[name] for name in ("LC_ALL", "LC_MESSAGES", "LANG") if environment.get(name)), "")
-    return "zh" if locale.lower().startswith("zh") else "en"
 
 
 class Report:

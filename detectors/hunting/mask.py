@@ -42,9 +42,7 @@ def mask(node: Node, table: pa.Table) -> Mask:
         return np.asarray(there == rest[1])
     if name not in table.column_names:
         return np.zeros(rows, np.bool_)
-    column = table[name].combine_chunks()
-    if isinstance(column, pa.ChunkedArray):  # of no rows
-        return np.zeros(rows, np.bool_)
+    column = table[name].unify_dictionaries().combine_chunks()
     return _listed(node, name, column) if pa.types.is_list(column.type) else _looked_up(node, name, column)
 
 

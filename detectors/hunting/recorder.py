@@ -23,8 +23,9 @@ from detectors.finding import Finding
 from detectors.hunting.chooser import MAX_KEPT, REASONS, Chooser, reason_of
 from detectors.hunting.tally import Tally
 from detectors.problem import Problem
-from detectors.sigma.columns import Codes, steady_fields
+from detectors.sigma.columns import Codes
 from detectors.sigma.matcher import Ration
+from detectors.sigma.steady import steady_fields
 from sensor.archive.columns import column, table_of, together
 from sensor.archive.digest import behaviour_digest
 from sensor.archive.origin import ArchiveError, Origin, Target, file_digest
@@ -166,7 +167,7 @@ class Recorder:
             return {**_narrow(batch, row, view), "archive.described": False}
         fields = view.fields(batch, row)
         self._chooser.reasons[c.behaviour[row]] = reason_of(fields)
-        steady = steady_fields(kind)
+        steady = steady_fields(request=kind == Kind.REQUEST)
         same = {name: value for name, value in fields.items() if name in steady}
         port = "destination.port" if kind == Kind.REQUEST else "source.port"
         seen = {name: fields[name] for name in (*PLACE, port) if name in fields}

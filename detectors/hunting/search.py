@@ -117,7 +117,7 @@ class Search:
         self.opened += 1
         nodes = [node for _, node in asked] + likely
         columns = {*_ALWAYS, *indexed, *(name for node in nodes for name in fields_of(node))}
-        table = read(self._archive, entry, [name for name in entry.columns if name in columns])
+        table = read(self._archive, entry, [name for name in entry.columns if name in columns], coded=True)
         times, lasts = _times(table)
         within = self._within(times, lasts)
         counts = _counts(table)
@@ -151,7 +151,7 @@ class Search:
         """Rows with a sought address or hash in one of these columns; each row once for each indicator."""
         found: list[Pairs] = []
         for name in names:
-            encoded = table[name].combine_chunks().dictionary_encode()
+            encoded = table[name].unify_dictionaries().combine_chunks()
             codes = encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False)
             for code, text in enumerate(encoded.dictionary.to_pylist()):
                 octets = term(text) if text is not None else None
@@ -160,10 +160,11 @@ class Search:
                 rows = np.flatnonzero((codes == code) & within)
                 for number in self._seekers(octets):
                     found.append((np.full(len(rows), number, np.int64), rows))
-        if not found:
-            return []
-        both = np.unique(np.stack([np.concatenate(part) for part in zip(*found, strict=True)]), axis=1)
-        return [(both[0], both[1])]
+        if len(names) == 1 or len(found) <= 1:
+            return found
+        numbers, rows = (np.concatenate(part) for part in zip(*found, strict=True))
+        both = np.unique(numbers * table.num_rows + rows)  # a row may name it at both ends
+        return [(both // table.num_rows, both % table.num_rows)]
 
     def _seekers(self, octets: bytes) -> list[int]:
         """Numbers of the indicators that a term satisfies."""

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from detectors.sigma.columns import by_behaviour, steady_fields
 from detectors.sigma.rule import SigmaRule
+from detectors.sigma.steady import by_behaviour, steady_fields
 from detectors.sigma.tree import FALSE, Node, all_of, any_of, fields_of
 from sensor.archive.catalogue import Entry
 from sensor.archive.columns import ARCHIVE
-from sensor.decode.pdu import Kind
 
 _REQUEST: Node = ["in", "event.kind", ["request"]]
 _OF_BEHAVIOURS = frozenset(ARCHIVE) - {"archive.kept_for"}
@@ -48,11 +47,12 @@ def condition(name: str, title: str, node: Node) -> Condition:
     of_behaviours: list[Node] = []
     of_events: list[Node] = []
     possible: list[Node] = []
-    for kind, here in ((Kind.REQUEST, _REQUEST), (Kind.RESPONSE, ["not", _REQUEST])):
-        decided = fields <= steady_fields(kind) | _OF_BEHAVIOURS
+    for request, here in ((True, _REQUEST), (False, ["not", _REQUEST])):
+        steady = steady_fields(request=request)
+        decided = fields <= steady | _OF_BEHAVIOURS
         (of_behaviours if decided else of_events).append(all_of([here, node]))
         if not decided:
-            possible.append(all_of([here, by_behaviour(node, steady_fields(kind))]))
+            possible.append(all_of([here, by_behaviour(node, steady)]))
     if not of_events:
         return Condition(name, title, node, FALSE, FALSE)
     return Condition(name, title, any_of(of_behaviours), any_of(of_events), any_of(possible))

@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from detectors.grouping import alike
-from detectors.sigma import columns
+from detectors.sigma import columns, steady
 from detectors.sigma.columns import Codes
 from detectors.sigma.rule import SigmaRule
 from detectors.sigma.tree import Node, Predicate, fields_of, predicate
@@ -95,16 +95,14 @@ class _Compiled:
     def holds(self) -> dict[bool, Predicate]:
         """For requests (True) and for all else, what decides as far as a behaviour can decide."""
         return {
-            kind == Kind.REQUEST: predicate(columns.by_behaviour(self.condition, columns.steady_fields(kind)))
-            for kind in (Kind.REQUEST, Kind.RESPONSE)
+            request: predicate(steady.by_behaviour(self.condition, steady.steady_fields(request=request)))
+            for request in (True, False)
         }
 
     @cached_property
     def decided(self) -> dict[bool, bool]:
         """Whether that is all."""
-        return {
-            kind == Kind.REQUEST: self.fields <= columns.steady_fields(kind) for kind in (Kind.REQUEST, Kind.RESPONSE)
-        }
+        return {request: self.fields <= steady.steady_fields(request=request) for request in (True, False)}
 
     def possible(self, unknown: frozenset[str]) -> Predicate:
         """What codes decide, where nothing is known about the code fields `unknown`."""
@@ -241,12 +239,12 @@ class Matcher:
         """Find the rules of behaviours with the same codes; rows: of their first events."""
         behaviours = batch.columns.behaviour
         if codes.kind == Kind.RESPONSE or not all(
-            self._compiled[number].fields <= columns.KEYED for number in candidates
+            self._compiled[number].fields <= steady.KEYED for number in candidates
         ):
             for row in rows.tolist():
                 self._label(behaviours[row], self._describe(view, batch, row, candidates, 1))
             return
-        apart = any(self._compiled[number].fields & columns.STATIONS for number in candidates)
+        apart = any(self._compiled[number].fields & steady.STATIONS for number in candidates)
         for same in alike([stations]) if apart else [np.arange(len(rows))]:
             key = (codes, int(stations[same[0]]) if apart else None)
             answer = self._answers.get(key)

@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from sensor.archive.catalogue import KINDS, Entry
-from sensor.archive.columns import nanoseconds, together
+from sensor.archive.columns import arrow_type, nanoseconds, together
 from sensor.archive.origin import ArchiveError
 from sensor.archive.store import Archive, counted
 
@@ -93,10 +93,11 @@ def _replace(archive: Archive, kind: str, group: list[Entry]) -> Iterator[Compac
             yield Compacted(kind, new.day, len(group), 1, sum(it.bytes for it in group), new.bytes)
 
 
-def read(archive: Archive, entry: Entry, columns: list[str] | None = None) -> pa.Table:
-    """The rows of a file; ArchiveError where it cannot be read."""
+def read(archive: Archive, entry: Entry, columns: list[str] | None = None, *, coded: bool = False) -> pa.Table:
+    """The rows of a file; ArchiveError where it cannot be read. coded: texts come as codes and their dictionary."""
+    texts = [name for name in columns or entry.columns if arrow_type(name) == pa.string()] if coded else []
     try:
-        with pq.ParquetFile(archive.path(entry)) as file:
+        with pq.ParquetFile(archive.path(entry), read_dictionary=texts) as file:
             return file.read(columns=columns)
     except (OSError, pa.ArrowException) as error:
         raise ArchiveError(

@@ -11,13 +11,14 @@ from typing import Any
 import pytest
 
 from detectors.content import rules_folder
-from detectors.sigma import columns
-from detectors.sigma.columns import CODES, EXACT, KEYED, Codes, steady_fields
+from detectors.sigma import steady
+from detectors.sigma.columns import Codes
 from detectors.sigma.matcher import Matcher
 from detectors.sigma.rule import SigmaRule
 from detectors.sigma.ruleset import shipped
 from detectors.sigma.sample_frames import frames
 from detectors.sigma.samples import load_samples
+from detectors.sigma.steady import CODES, EXACT, KEYED, steady_fields
 from detectors.sigma.tree import all_of, predicate
 from pcaps import build
 from sensor.capture.source import open_capture
@@ -139,7 +140,7 @@ def compare(view: View, run: Run) -> Iterator[str]:
                 continue
             b = view.behaviours.table[number]
             before = first.setdefault(number, fields)
-            for name in steady_fields(int(b.kind)):
+            for name in steady_fields(request=int(b.kind) == Kind.REQUEST):
                 if fields.get(name) != before.get(name):
                     yield f"{name} changes inside a behaviour: {before.get(name)!r}, {fields.get(name)!r}"
             if b.kind == Kind.RESPONSE:
@@ -175,7 +176,7 @@ def test_the_same_holds_in_captures_of_others() -> None:
 
 
 def test_the_lists_name_fields_of_the_schema() -> None:
-    assert set(FIELDS) >= columns.STEADY_REQUEST | columns.STEADY | columns.KEYED
+    assert set(FIELDS) >= steady.STEADY_REQUEST | steady.STEADY | steady.KEYED
 
 
 def test_a_flood_of_distinct_requests_is_rationed_and_what_was_not_looked_at_is_counted() -> None:
