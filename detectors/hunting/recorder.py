@@ -36,7 +36,7 @@ from sensor.view import ETHERNET, View
 
 log = logging.getLogger(__name__)
 
-FLUSH_NS = 300 * 10**9  # of the live link's clock: the most that a crash loses
+FLUSH_NS = 120 * 10**9  # of the live link's clock: the most that a crash loses
 MAX_ROWS = 1 << 19  # behaviours and hours that wait to be written
 RETRY_NS = 10 * 10**9
 SHARE, BURST = 16, 1 << 13  # of as many events one new behaviour may be described; so many at once

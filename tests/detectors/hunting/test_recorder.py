@@ -102,7 +102,7 @@ class Live:
         return sum(batch.size for batch in self.batches)
 
 
-def test_a_live_run_counts_what_it_wrote_every_five_minutes(tmp_path):
+def test_a_live_run_counts_what_it_wrote_every_two_minutes(tmp_path):
     live = Live(tmp_path)
     for minute in range(0, 60, 2):
         assert live.see(minute * 60 * 10**9) == []
