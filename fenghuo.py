@@ -253,6 +253,9 @@ def sensor() -> None:
 @click.option("--key-file", type=click.File(), help="File with this sensor's key; otherwise FENGHUO_SENSOR_KEY.")
 @click.option("--key", envvar="FENGHUO_SENSOR_KEY", hidden=True)
 @click.option("--spool", default="sensor-spool", show_default=True, metavar="DIR", help="Where findings wait, on disk.")
+@click.option(
+    "--spool-quota", type=Size(), default="2G", show_default=True, help="What they may need there; see docs/sensor.md."
+)
 @click.option("--name", default="", help="This sensor's name, to begin before its console was ever reached.")
 @click.option("--once", is_flag=True, help="End when everything is sent; otherwise stay, with a heartbeat.")
 @ENFORCED
@@ -275,6 +278,7 @@ def sensor_run(
     key_file: TextIO | None,
     key: str | None,
     spool: str,
+    spool_quota: int,
     name: str,
     once: bool,
     ledger_file: Path | None,
@@ -315,7 +319,9 @@ def sensor_run(
         declared = with_rules(declared, rule_folders)
         if archive_folder:
             declared = dataclasses.replace(declared, archive=archive_target(archive_folder))
-        program = SensorProgram(url, secret, Path(spool), name, complain, artifacts, artifacts_size, declared)
+        program = SensorProgram(
+            url, secret, Path(spool), name, complain, artifacts, artifacts_size, declared, spool_bytes=spool_quota
+        )
         signal.signal(signal.SIGTERM, lambda *_: program.stop())
         signal.signal(signal.SIGHUP, lambda *_: program.reload())
         signal.signal(signal.SIGINT, lambda *_: program.stop())

@@ -21,11 +21,11 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-from detectors import knowledge
 from detectors.carving.store import QUOTA_BYTES, Store
 from detectors.content import rules_folder
-from detectors.finding import Evidence, Finding, FindingId, to_dict
+from detectors.finding import Finding, FindingId, to_dict
 from detectors.live_feed import LiveFeed, LiveOptions
+from detectors.losses import loss_line
 from detectors.pipeline import Options, merge, rules_of
 from detectors.sigma.watch import RuleWatch
 from detectors.worker.fork_server import ForkServer, ForkServerError
@@ -39,7 +39,9 @@ from sensor.capture.ahead import ahead
 from sensor.capture.live import LiveSource
 from sensor.capture.source import CaptureError, open_capture
 from sensor.kernel_cache import compiled_before
+from sensor.spool import QUOTA_BYTES as SPOOL_BYTES
 from sensor.spool import Spool, SpoolError
+from sensor.spool_loss import Loss
 from sensor.uplink import Config, Uplink, UplinkError
 
 log = logging.getLogger(__name__)
@@ -67,18 +69,20 @@ class SensorProgram:
         artifacts_bytes: int = QUOTA_BYTES,
         declared: Options | None = None,
         hook: str = "",
+        spool_bytes: int = SPOOL_BYTES,
     ) -> None:
         """folder: spool and notes. name: this sensor's, where it must work before it has ever reached its console.
 
         artifacts, artifacts_bytes: see Options; on interfaces those of LiveOptions.
         declared: what the plant says of itself: baseline, tags, tickets. hook: for tests, see worker/child.py.
+        spool_bytes: what the spool may need on disk.
 
         SpoolError, UplinkError where folder, address or key cannot be used.
         """
         self._folder = folder
         self._declared = declared or Options()
         self._say = say
-        self._spool = Spool(folder / "spool", self._stand_in)
+        self._spool = Spool(folder / "spool", self._loss_line, quota_bytes=spool_bytes)
         self._uplink = Uplink(url, key, self._spool)
         self._stop = threading.Event()
         self._artifacts, self._artifacts_bytes = artifacts, artifacts_bytes
@@ -287,22 +291,9 @@ class SensorProgram:
     def _line(self, finding: Finding, sequence: int) -> dict[str, Any]:
         return to_dict(finding, FindingId(self._name, self._spool.epoch, sequence))
 
-    def _stand_in(self, sequence: int) -> Mapping[str, Any]:
-        """What is sent in place of a finding that was damaged on disk."""
-        rule = knowledge.detector_rules()["sensor.spool-damaged"]
-        text, now_ns = rule.explain({"sequence": str(sequence)}), time.time_ns()
-        finding = Finding(
-            rule.id,
-            rule.name,
-            rule.severity,
-            "",
-            now_ns,
-            now_ns,
-            text,
-            evidence=Evidence(),
-            fields={"sequence": sequence},
-        )
-        return self._line(finding, sequence)
+    def _loss_line(self, loss: Loss) -> Mapping[str, Any]:
+        """What is sent in place of findings that were lost on disk."""
+        return loss_line(loss, self._name, self._spool.epoch)
 
     def _send(self) -> None:
         if not self._known.is_set():

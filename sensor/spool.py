@@ -12,42 +12,64 @@ the epoch (when the spool was made) and how far the console has acknowledged. Th
 - After a failed write or sync nothing is tried again on that file, for a second sync may succeed and mean nothing: what
   is not safe yet is still in memory and goes to a new segment with the next `flush`.
 
-At start a torn end of the last segment is cut off. A record that is damaged elsewhere is counted as lost, something
-else is sent under its sequence, and the rest is delivered. A spool belongs to one process at a time, which a lock on
-the directory sees to.
+**When there is no room** (the quota is reached, the disk is full, too much waits in memory), findings are given up: the
+oldest ones of the lowest severity that there is, and so on upwards; a tenth of the quota is for critical ones alone.
+What is given up keeps its sequence: a Loss stands in its place and counts it by rule and severity, in the same file, by
+the same rename. So the ledger is exact at every moment at which a crash can come, and reaches the console in order.
+
+At start a torn end of the last segment is cut off. A record that is damaged elsewhere is counted as lost, a Loss is
+sent under its sequence, and the rest is delivered. What cannot be read at all is set aside, in `quarantine`. A spool
+belongs to one process at a time, which a lock on the directory sees to.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import json
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Set
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from sensor.failpoints import failpoint
 from sensor.spool_files import (
+    CRITICAL,
+    HIGH,
+    LOSS,
     MAX_RECORD_BYTES,
-    SEGMENT_HEADER,
+    MAX_RULE_BYTES,
+    MEDIUM,
+    SEVERITIES,
     Record,
     State,
-    decode,
     encode,
     encode_state,
     read_state,
-    segment_epoch,
-    segment_header,
     with_loss,
     write_all,
 )
+from sensor.spool_loss import DAMAGED, MAX_SPAN, Loss, Shedding, loss_of, record_of, without
+from sensor.spool_segments import Segment, Segments, read, set_aside
 
-SEGMENT_BYTES = 8 * 1024 * 1024  # a segment is read and deleted as a whole
-_SUFFIX = ".segment"
+QUOTA_BYTES = 2 * 1024**3
+LEAST_QUOTA_BYTES = 64 * 1024
+SEGMENT_BYTES = 8 * 1024 * 1024  # a segment is deleted as a whole, and rewritten as a whole to give findings up
+SLICE_BYTES = 8 * 1024 * 1024  # of findings written and synced at a time
+PROBE_BYTES = 256 * 1024  # the same, while the disk refuses: each try is cheap
+MAX_WAITING_BYTES = 64 * 1024 * 1024  # of findings in memory, while the disk takes none
+HAND_OUT_AHEAD = 2_000  # sequences noted as handed out at a time, for each note is two syncs
+MAX_GRAVE = 2_000  # grave findings kept in memory, to be sent ahead of their turn;
+MAX_GRAVE_BYTES = 8 * 1024 * 1024  # those that do not fit are sent in their turn
+MAX_GRAVE_BLOCKS = 64  # read for that at start
+_RESERVED = 10  # one tenth of the quota is for critical findings
 _STATE = "state.json"
+_BALLAST = "reserve"
 
 
 class SpoolError(Exception):
@@ -55,6 +77,7 @@ class SpoolError(Exception):
 
 
 Build = Callable[[int], Mapping[str, Any]]  # a finding's JSON object, given the sequence for its id
+BuildLoss = Callable[[Loss], Mapping[str, Any]]  # the JSON object that is sent for lost findings
 
 
 class Spool:
@@ -63,37 +86,50 @@ class Spool:
     def __init__(
         self,
         directory: str | os.PathLike[str],
-        stand_in: Build,
+        build_loss: BuildLoss,
         clock: Callable[[], float] = time.time,
         segment_bytes: int = SEGMENT_BYTES,
+        quota_bytes: int = QUOTA_BYTES,
+        max_waiting_bytes: int = MAX_WAITING_BYTES,
+        epoch: int | None = None,
     ) -> None:
         """Open the spool in `directory`, or make one. SpoolError where it cannot be used or is in use.
 
-        stand_in: builds what is sent in place of a finding that was damaged on disk, given its sequence: so that the
-        sequence stays without gaps, and people see what happened.
+        build_loss: builds what is sent in place of findings that are lost, under the last of their sequences: so that
+        these stay without gaps, and people see what happened. quota_bytes: what the directory may need on disk.
+        max_waiting_bytes: findings in memory, while the disk takes none. epoch: of a spool that is made; None: now.
         """
         self._directory = Path(directory)
-        self._build_stand_in = stand_in
-        self._segment_bytes = segment_bytes
+        self._build_loss = build_loss
+        self._clock = clock
+        self._quota = max(quota_bytes, LEAST_QUOTA_BYTES)
+        self._segment_bytes = min(segment_bytes, self._quota // 16)
+        self._max_waiting = max_waiting_bytes
         self._mutex = threading.RLock()
         self._state = State(epoch=0)
         self._safe = 0
+        self._next = 1  # the sequence of the next finding
         self._unsafe: list[Record] = []  # taken, not yet on disk
-        self._file = -1  # descriptor of the segment that is written
-        self._path = Path()
-        self._size = 0  # bytes of it that are safe
-        self.torn_bytes = 0  # cut off at start
+        self._waiting = 0  # bytes of their lines
+        self._refused = False  # the disk took nothing the last time
+        self._given = 0  # the highest sequence that was handed out
+        self._reading: tuple[int, Iterator[Record]] | None = None  # the next sequence, and what is read from there on
+        self._grave: deque[Record] = deque()  # the latest grave findings that are safe, to be sent ahead
+        self._grave_bytes = 0
+        self._no_ballast = True
+        self.shed = 0  # findings given up since the start
         try:
             self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._directory_file = os.open(self._directory, os.O_RDONLY | os.O_DIRECTORY)
         except OSError as error:
             raise SpoolError(f"the spool {self._directory} cannot be opened: {error.strerror}") from error
+        self._segments = Segments(self._directory, self._directory_file, self._segment_bytes)
         try:
             try:
                 fcntl.flock(self._directory_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 raise SpoolError(f"the spool {self._directory} is in use by another sensor process") from None
-            self._open(clock)
+            self._open(epoch)
         except OSError as error:
             os.close(self._directory_file)
             raise SpoolError(f"the spool {self._directory} cannot be read: {error.strerror}") from error
@@ -120,9 +156,15 @@ class Spool:
 
     @property
     def depth(self) -> int:
-        """How many findings wait: on disk and not acknowledged, or still in memory."""
+        """How many sequences wait: on disk and not acknowledged, or still in memory."""
         with self._mutex:
-            return self._safe - self._state.acknowledged + len(self._unsafe)
+            return self._next - 1 - self._state.acknowledged
+
+    @property
+    def used_bytes(self) -> int:
+        """What it needs on disk."""
+        with self._mutex:
+            return self._segments.used + (0 if self._no_ballast else self._segment_bytes)
 
     @property
     def lost_count(self) -> int:
@@ -134,6 +176,11 @@ class Spool:
         """The latest damaged findings as ranges of sequences, both ends included."""
         return self._state.lost
 
+    @property
+    def torn_bytes(self) -> int:
+        """What was cut off at start: it was never promised."""
+        return self._segments.torn_bytes
+
     # --- in
 
     def append(self, build: Build) -> int:
@@ -142,9 +189,21 @@ class Spool:
         ValueError or TypeError where the object is no JSON or longer than MAX_RECORD_BYTES; then nothing was taken.
         """
         with self._mutex:
-            record = _record(self._safe + len(self._unsafe) + 1, build)
-            self._unsafe.append(record)
+            record = _record(self._next, build)
+            self._take(record)
+            if self._waiting > self._max_waiting:
+                self._shed_waiting()
             return record.sequence
+
+    def skip(self, span: int, why: str) -> int:
+        """Take `span` findings as lost, nobody knows of which rules; returns the last of their sequences."""
+        with self._mutex:
+            now = self._clock()
+            while span > 0:
+                last = self._next + min(span, MAX_SPAN) - 1
+                span -= last - self._next + 1
+                self._take(record_of(Loss(self._next, last, why, now, now, {})))
+            return self._next - 1
 
     def flush(self) -> int:
         """Put on disk what was taken; returns the highest sequence that is safe now.
@@ -153,53 +212,69 @@ class Spool:
         again in a new segment.
         """
         with self._mutex:
-            if not self._unsafe:
-                return self._safe
-            data = b"".join(encode(record) for record in self._unsafe)
-            try:
-                if self._file >= 0 and self._size >= self._segment_bytes:
-                    os.close(self._file)
-                    self._file = -1
-                if self._file < 0:
-                    self._begin_segment()
-                failpoint("spool.before_write")
-                write_all(self._file, data)
-                failpoint("spool.after_write")
-                os.fsync(self._file)
-                failpoint("spool.after_sync")
-            except OSError as error:
-                self._abandon_segment()
-                raise SpoolError(f"the spool {self._directory} cannot be written: {error.strerror}") from error
-            self._size += len(data)
-            self._safe = self._unsafe[-1].sequence
-            self._unsafe.clear()
+            while self._unsafe:
+                self._flush_slice()
             return self._safe
 
     # --- out
 
-    def batch(self, most: int, most_bytes: int) -> list[Record]:
+    def batch(self, most: int, most_bytes: int, after: int | None = None, skip: Set[int] = frozenset()) -> list[Record]:
         """The oldest findings that are safe and not acknowledged: at most `most`, lines of at most `most_bytes`.
 
         The first one is given even where it alone is longer. The same findings come again until they are acknowledged.
+        after: only those of higher sequences. skip: sequences that are left out.
         """
         with self._mutex:
             state = self._state
+            sequence = max(state.acknowledged, after or 0) + 1
+            if self._reading is None or self._reading[0] != sequence:
+                self._reading = (sequence, self._due(sequence))
+            due = self._reading[1]
+            self._reading = None
             records: list[Record] = []
             size = 0
-            try:
-                for record, lost in self._due(state.acknowledged + 1):
-                    size += len(record.line)
+            for record in due:
+                if record.sequence not in skip:
+                    whole = self._finished(record) if record.severity == LOSS else record
+                    size += len(whole.line)
                     if len(records) == most or (records and size > most_bytes):
+                        self._reading = (sequence, chain((record,), due))
                         break
-                    if lost:
-                        state = with_loss(state, record.sequence)
-                    records.append(record)
-            except OSError as error:
-                raise SpoolError(f"the spool {self._directory} cannot be read: {error.strerror}") from error
-            if records:
-                state = state._replace(handed_out=max(state.handed_out, records[-1].sequence))
+                    if record.rule == DAMAGED and record.severity == LOSS:
+                        state = with_loss(state, record.first, record.sequence)
+                    records.append(whole)
+                sequence = record.sequence + 1
+            last = records[-1].sequence if records else 0
+            if last > state.handed_out:
+                state = state._replace(handed_out=max(last, min(self._safe, last + HAND_OUT_AHEAD)))
             self._store(state)
+            self._given = max(self._given, last)
             return records
+
+    def grave(self, most: int, most_bytes: int, after: int) -> list[Record]:
+        """The newest findings of high and critical severity beyond the sequence `after`, to be sent ahead of their
+        turn; each is given once, and comes again in its turn until it is acknowledged.
+        """
+        with self._mutex:
+            chosen: list[Record] = []
+            size = 0
+            while self._grave and len(chosen) < most:
+                record = self._grave.pop()
+                self._grave_bytes -= len(record.line)
+                if record.sequence <= after:
+                    self._grave.clear()
+                    self._grave_bytes = 0
+                    break
+                size += len(record.line)
+                if chosen and size > most_bytes:
+                    self._keep_grave(record)
+                    break
+                chosen.append(record)
+            if chosen:
+                if chosen[0].sequence > self._state.ahead:
+                    self._store(self._state._replace(ahead=self._safe))
+                self._given = max(self._given, chosen[0].sequence)
+            return sorted(chosen)
 
     def acknowledge(self, sequence: int) -> None:
         """The console has everything up to `sequence`: never send it again. Older acknowledgements change nothing.
@@ -207,22 +282,15 @@ class Spool:
         SpoolError where that was never handed out: then somebody else sends under this spool's epoch.
         """
         with self._mutex:
-            if sequence > self._state.handed_out:
+            if sequence > self._given:
                 raise SpoolError(
-                    f"the console has findings up to {sequence} of this spool, which has sent {self._state.handed_out}:"
+                    f"the console has findings up to {sequence} of this spool, which has sent {self._given}:"
                     " another sensor uses a copy of it, or an old copy was put back"
                 )
             if sequence <= self._state.acknowledged:
                 return
             self._store(self._state._replace(acknowledged=sequence))
-            segments = self._segments()
-            for i, (_, path) in enumerate(segments):
-                following = segments[i + 1][0] if i + 1 < len(segments) else self._safe + 1
-                if following <= sequence + 1 and path != self._path:
-                    failpoint("spool.before_unlink")
-                    with contextlib.suppress(OSError):  # what stays is deleted with the next acknowledgement
-                        path.unlink()
-                    failpoint("spool.after_unlink")
+            self._segments.release(sequence)
 
     def close(self) -> None:
         """Flush, and let go of the directory."""
@@ -230,125 +298,232 @@ class Spool:
             try:
                 self.flush()
             finally:
-                if self._file >= 0:
-                    os.close(self._file)
-                    self._file = -1
+                self._reading = None
+                self._segments.end()
                 if self._directory_file >= 0:
                     os.close(self._directory_file)
                     self._directory_file = -1
 
+    # --- taking
+
+    def _take(self, record: Record) -> None:
+        self._unsafe.append(record)
+        self._waiting += len(record.line)
+        self._next = record.sequence + 1
+
+    def _flush_slice(self) -> None:
+        """Put the oldest part of what waits on disk."""
+        most = PROBE_BYTES if self._refused else SLICE_BYTES
+        end, size = 1, len(self._unsafe[0].line)
+        while end < len(self._unsafe) and size + len(self._unsafe[end].line) <= most:
+            size += len(self._unsafe[end].line)
+            end += 1
+        part = self._unsafe[:end]
+        try:
+            while True:
+                records, data = self._made_room(part)
+                try:
+                    self._segments.write(records, data, self.epoch)
+                    break
+                except OSError as error:
+                    if error.errno not in (errno.ENOSPC, errno.EDQUOT) or not self._shed_on_full_disk(records):
+                        raise
+        except OSError as error:
+            self._refused = True
+            raise SpoolError(f"the spool {self._directory} cannot be written: {error.strerror}") from error
+        self._refused = False
+        del self._unsafe[:end]
+        self._waiting = sum(len(record.line) for record in self._unsafe)
+        self._safe = records[-1].sequence
+        for record in records:
+            if record.severity >= HIGH:
+                self._keep_grave(record)
+        if self._no_ballast:
+            self._put_ballast()
+
+    def _keep_grave(self, record: Record) -> None:
+        self._grave.append(record)
+        self._grave_bytes += len(record.line)
+        while len(self._grave) > MAX_GRAVE or self._grave_bytes > MAX_GRAVE_BYTES:
+            self._grave_bytes -= len(self._grave.popleft().line)
+
+    # --- giving up
+
+    def _made_room(self, part: list[Record]) -> tuple[list[Record], bytes]:
+        """What of `part` is to be written, and as which bytes, after giving up what the quota has no room for."""
+        while True:
+            data = encode(part)
+            only_critical = all(record.severity in (LOSS, CRITICAL) for record in part)
+            room = self._quota if only_critical else self._quota - self._quota // _RESERVED
+            excess = self.used_bytes + len(data) - room
+            if excess <= 0:
+                return part, data
+            lowest = _lowest(part)
+            if self._shed_oldest(lowest):
+                continue
+            if lowest is None:  # the ledger itself: it is small, and never given up
+                return part, data
+            raw = sum(len(record.line) for record in part)
+            part = self._shed_of(part, lowest, 1 + excess * raw // len(data))
+
+    def _shed_oldest(self, at_most: int | None) -> bool:
+        """Give up the findings of the lowest severity in the oldest segment that has any, unless they are graver than
+        `at_most`; False where there are none, or where that segment cannot be rewritten.
+        """
+        open_to_it = [segment for segment in self._segments.items if segment.first > self._state.handed_out]
+        for severity in range(1, (at_most or CRITICAL) + 1):
+            for segment in open_to_it:
+                if segment.counts[severity]:
+                    return self._rewrite_without(segment, severity)
+        return False
+
+    def _rewrite_without(self, segment: Segment, severity: int) -> bool:
+        try:
+            records = list(read(segment, segment.first))
+        except OSError as error:
+            self._segments.drop(segment, f"it cannot be read ({error.strerror})")
+            self._reading = None
+            return True
+        self._reading = None
+        kept = without(records, Shedding(severity, self._clock(), self._state.ahead))
+        if not kept:
+            self._segments.drop(segment, "nothing in it can be read")
+            return True
+        if severity >= HIGH:  # what is counted as lost is not sent any more
+            kept_ahead = [it for it in self._grave if it.severity != severity or not _within(it, segment)]
+            self._grave = deque(kept_ahead)
+            self._grave_bytes = sum(len(it.line) for it in kept_ahead)
+        try:
+            self._segments.rewrite(segment, kept, self.epoch)
+        except OSError:
+            return False
+        self.shed += sum(record.severity == severity for record in records)
+        return True
+
+    def _shed_on_full_disk(self, records: list[Record]) -> bool:
+        """Make room on a disk that is full, though the quota is not reached: others fill it. False where that fails."""
+        self._drop_ballast()
+        return self._shed_oldest(_lowest(records))
+
+    def _drop_ballast(self) -> bool:
+        """Give the room back that was kept; False where there was none."""
+        if self._no_ballast:
+            return False
+        with contextlib.suppress(OSError):
+            (self._directory / _BALLAST).unlink(missing_ok=True)
+        self._no_ballast = True
+        return True
+
+    def _put_ballast(self) -> None:
+        """Keep room on disk for one segment, without which none could be rewritten on a full disk."""
+        path = self._directory / _BALLAST
+        try:
+            file = os.open(path, os.O_WRONLY | os.O_CREAT, 0o600)
+            try:
+                os.posix_fallocate(file, 0, self._segment_bytes)
+                os.ftruncate(file, self._segment_bytes)
+            finally:
+                os.close(file)
+            self._no_ballast = False
+        except OSError:
+            with contextlib.suppress(OSError):
+                path.unlink(missing_ok=True)
+
+    def _shed_waiting(self) -> None:
+        """Give up the oldest of the lowest severity among what waits in memory, until an eighth of the room is free."""
+        while self._waiting > self._max_waiting - self._max_waiting // 8:
+            lowest = _lowest(self._unsafe)
+            if lowest is None:
+                return
+            excess = self._waiting - (self._max_waiting - self._max_waiting // 8)
+            self._unsafe = self._shed_of(self._unsafe, lowest, excess)
+            self._waiting = sum(len(record.line) for record in self._unsafe if record.severity != LOSS)
+
+    def _shed_of(self, records: list[Record], severity: int, least_bytes: int) -> list[Record]:
+        """Records that are in memory, without the oldest of this severity."""
+        kept = without(records, Shedding(severity, self._clock(), 0, least_bytes))
+        self.shed += sum(it.severity == severity for it in records) - sum(it.severity == severity for it in kept)
+        return kept
+
+    # --- reading
+
+    def _due(self, sequence: int) -> Iterator[Record]:
+        """What stands for every sequence from `sequence` to the last one that is safe now, without a gap."""
+        safe = self._safe
+        while sequence <= safe:
+            segment = next((it for it in self._segments.items if it.last >= sequence), None)
+            if segment is None:
+                break
+            before = max(sequence, segment.first)
+            yield from _missing(sequence, min(segment.first - 1, safe), self._clock())
+            sequence = before
+            whole = True
+            try:
+                for record in read(segment, sequence):
+                    if record.sequence > safe:
+                        return
+                    if record.first > sequence:
+                        whole = False
+                        yield from _missing(sequence, record.first - 1, self._clock())
+                    yield record
+                    sequence = record.sequence + 1
+            except OSError as error:
+                self._segments.drop(segment, f"it cannot be read ({error.strerror})")
+                continue
+            if sequence <= min(segment.last, safe):
+                whole = False
+                yield from _missing(sequence, min(segment.last, safe), self._clock())
+                sequence = segment.last + 1
+            if not whole:
+                set_aside(segment.path, "some of it is damaged", before, segment.last, copy=True)
+        yield from _missing(sequence, safe, self._clock())
+
+    def _finished(self, record: Record) -> Record:
+        """A loss as it is sent."""
+        line = _line(self._build_loss(loss_of(record)))
+        return record._replace(line=line)
+
     # --- on disk
 
-    def _open(self, clock: Callable[[], float]) -> None:
+    def _open(self, epoch: int | None) -> None:
         (self._directory / (_STATE + ".new")).unlink(missing_ok=True)
-        state = read_state(self._directory / _STATE)
-        if state is not None:
-            self._set_foreign_aside(state.epoch)
-        segments = self._segments()
-        self._safe = segments[-1][0] - 1 if segments else 0
-        for _, path in reversed(segments):
-            last = self._repair_end(path)
-            if last:
-                self._safe = max(self._safe, last)
-                break
+        try:
+            state = read_state(self._directory / _STATE)
+        except (ValueError, OSError) as error:
+            set_aside(self._directory / _STATE, f"it cannot be read ({error})", 0, 0)
+            state = None
+        told = self._segments.open(None if state is None else state.epoch)
+        items = self._segments.items
+        self._safe = self._segments.last
         if state is None:
             # Made new, or the state was damaged. Then the segments tell the epoch; the console may have seen any of
             # what they hold, and all of it is sent again.
-            epochs = [epoch for _, path in self._segments() if (epoch := segment_epoch(path)) is not None]
-            before = segments[0][0] - 1 if segments else 0
-            state = State(epochs[-1] if epochs else int(clock()), before, handed_out=self._safe, noted=before)
-        self._safe = max(self._safe, state.acknowledged, state.handed_out)
+            before = items[0].first - 1 if items else 0
+            made = int(self._clock()) if epoch is None else epoch
+            state = State(made if told is None else told, before, self._safe, before, ahead=self._safe)
+        self._safe = max(self._safe, state.acknowledged, state.handed_out, state.ahead)
+        self._given = max(state.handed_out, state.ahead)
+        self._next = self._safe + 1
         self._store(state)
+        self._segments.release(state.acknowledged)
+        self._find_grave()
+        self._no_ballast = not (self._directory / _BALLAST).exists()
 
-    def _set_foreign_aside(self, epoch: int) -> None:
-        """Rename segments of another spool that somebody put here: their sequences would be taken for ours."""
-        for _, path in self._segments():
-            if segment_epoch(path) not in (None, epoch):
-                failpoint("spool.before_set_aside")
-                path.rename(path.with_suffix(".foreign"))
-                failpoint("spool.after_set_aside")
-
-    def _segments(self) -> list[tuple[int, Path]]:
-        """First sequence and path of every segment, oldest first."""
-        found = []
-        for path in self._directory.glob(f"*{_SUFFIX}"):
-            if path.stem.isdecimal():
-                found.append((int(path.stem), path))
-        return sorted(found)
-
-    def _repair_end(self, path: Path) -> int:
-        """Cut a torn record off the end of a segment; returns the last sequence in it, 0 if it was of no use.
-
-        Nothing is ever appended to this segment again.
-        """
-        data = path.read_bytes()
-        last, end = 0, 0
-        for record, record_end in decode(data):
-            last, end = record.sequence, record_end
-        if last == 0:
-            failpoint("spool.before_repair_unlink")
-            path.unlink()
-            failpoint("spool.after_repair_unlink")
-            end = min(len(data), SEGMENT_HEADER.size)
-        elif end < len(data):
-            with path.open("r+b") as file:
-                failpoint("spool.before_repair_truncate")
-                file.truncate(end)
-                failpoint("spool.after_repair_truncate")
-                os.fsync(file.fileno())
-                failpoint("spool.after_repair_sync")
-        self.torn_bytes += len(data) - end
-        return last
-
-    def _read_from(self, sequence: int) -> Iterator[Record]:
-        """Records from `sequence` on, each sequence once, as far as they are safe and whole."""
-        segments = self._segments()
-        for i, (_, path) in enumerate(segments):
-            if i + 1 < len(segments) and segments[i + 1][0] <= sequence:
+    def _find_grave(self) -> None:
+        """The latest grave findings of those that wait, newest last, as far as MAX_GRAVE_BLOCKS hold them."""
+        found: list[Record] = []
+        for segment in reversed(self._segments.items):
+            if not any(segment.counts[HIGH:]) or segment.last <= self._state.acknowledged:
                 continue
-            for record, _ in decode(path.read_bytes()):
-                if sequence <= record.sequence <= self._safe:
-                    yield record
-                    sequence = record.sequence + 1
-
-    def _due(self, sequence: int) -> Iterator[tuple[Record, bool]]:
-        """Every sequence from `sequence` to the last safe one: (what to send, whether it stands in for a lost one)."""
-        for record in self._read_from(sequence):
-            for missing in range(sequence, record.sequence):
-                yield self._stand_in(missing), True
-            yield record, False
-            sequence = record.sequence + 1
-        for missing in range(sequence, self._safe + 1):
-            yield self._stand_in(missing), True
-
-    def _begin_segment(self) -> None:
-        # Named by a sequence that is not safe yet: whatever stands in a file of that name is worth nothing.
-        self._path = self._directory / f"{self._safe + 1:020d}{_SUFFIX}"
-        self._size = 0
-        failpoint("spool.before_create")
-        self._file = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o600)
-        failpoint("spool.after_create")
-        write_all(self._file, segment_header(self.epoch))
-        self._size = SEGMENT_HEADER.size
-        failpoint("spool.after_header")
-        os.fsync(self._directory_file)
-        failpoint("spool.after_create_sync")
-
-    def _abandon_segment(self) -> None:
-        """Never touch this file again, but for taking off what is not safe, if that still works."""
-        if self._file < 0:
-            return
-        file, self._file = self._file, -1
-        path, self._path = self._path, Path()
-        try:
-            if self._size <= SEGMENT_HEADER.size:
-                path.unlink(missing_ok=True)
-            else:
-                os.ftruncate(file, self._size)
-        except OSError:
-            pass  # what is left has the sequences of the records in memory, and is the same
-        finally:
-            os.close(file)
+            try:
+                it = [r for r in read(segment, self._state.acknowledged + 1, grave=True) if r.severity >= HIGH]
+            except OSError:  # it is met again, and set aside, when it is its turn
+                continue
+            found = it + found
+            if len(found) >= MAX_GRAVE:
+                break
+        for record in found:
+            self._keep_grave(record)
 
     def _store(self, state: State) -> None:
         """Replace the state file, so that after a crash the old or the new one is there, whole."""
@@ -370,16 +545,45 @@ class Spool:
             os.fsync(self._directory_file)
             failpoint("spool.after_state_directory_sync")
         except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT) and self._drop_ballast():
+                self._store(state)  # or a full disk could never be drained
+                return
             raise SpoolError(f"the spool {self._directory} cannot be written: {error.strerror}") from error
         self._state = state
 
-    def _stand_in(self, sequence: int) -> Record:
-        return _record(sequence, self._build_stand_in)
+
+def _lowest(records: Iterable[Record]) -> int | None:
+    """The lowest severity of findings; None where there are losses only."""
+    return min((record.severity for record in records if record.severity != LOSS), default=None)
+
+
+def _within(record: Record, segment: Segment) -> bool:
+    return segment.first <= record.sequence <= segment.last
+
+
+def _missing(first: int, last: int, now_s: float) -> Iterator[Record]:
+    """Losses in the place of findings that cannot be read."""
+    while first <= last:
+        end = min(last, first + MAX_SPAN - 1)
+        yield record_of(Loss(first, end, DAMAGED, now_s, now_s, {}))
+        first = end + 1
+
+
+def _line(value: Mapping[str, Any]) -> bytes:
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    return text.encode("utf-8", "backslashreplace")  # a lone surrogate becomes the JSON escape for it
 
 
 def _record(sequence: int, build: Build) -> Record:
-    text = json.dumps(build(sequence), ensure_ascii=False, separators=(",", ":"), allow_nan=False)
-    line = text.encode("utf-8", "backslashreplace")  # a lone surrogate becomes the JSON escape for it
+    value = build(sequence)
+    line = _line(value)
     if len(line) > MAX_RECORD_BYTES:
         raise ValueError(f"a finding of {len(line)} bytes is longer than {MAX_RECORD_BYTES}")
-    return Record(sequence, line)
+    rule, events = value.get("rule.id"), value.get("finding.count")
+    return Record(
+        sequence,
+        line,
+        SEVERITIES.get(str(value.get("rule.severity")), MEDIUM),
+        rule[:MAX_RULE_BYTES] if isinstance(rule, str) and rule.isascii() else "",
+        events if type(events) is int and 0 < events < 1 << 63 else 1,
+    )

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from sqlalchemy import and_, exists, insert, select
 from sqlalchemy.orm import Session, aliased
 
-from console.services import problems
+from console.services import losses, problems
 from console.services.intake import FindingRecord, explain, finding_id
 from console.store.base import table_of
 from console.store.models import FindingReceipt, Sensor, SensorEpoch
@@ -67,7 +67,7 @@ def ingest(session: Session, sensor: Sensor, batch: Checked, now: datetime) -> O
     A record is stored, or known already, or rejected for good with a reason; the others never suffer from it.
     """
     life = _life(session, sensor, batch.epoch, now)
-    known = _known(session, life, batch.by_sequence)
+    known = _known(session, life, batch.by_sequence) | losses.covered(session, life, batch.by_sequence)
     outcome = Outcome(duplicates=batch.repeated + len(known), rejected=batch.nameless)
     arrived = sorted(batch.by_sequence.keys() - known)
     fresh: dict[int, FindingRecord] = {}
@@ -93,6 +93,9 @@ def ingest(session: Session, sensor: Sensor, batch: Checked, now: datetime) -> O
     life.rejected += len(aside)
     life.received += len(arrived)
     life.highest = max([life.highest, *arrived])
+    for sequence, record in sorted(batch.by_sequence.items()):  # known ones too: the range before may be new
+        if isinstance(record, FindingRecord) and record.loss is not None:
+            life.received += losses.take(session, life, sequence, sequence not in known, record.loss, now)
     life.duplicates += outcome.duplicates
     life.last_at = sensor.last_seen_at = now
     life.acknowledged = outcome.acknowledged = _acknowledged(session, life, set(arrived))
@@ -174,20 +177,30 @@ def _receipt(life: SensorEpoch, sequence: int, now: datetime, **rest: Any) -> di
 
 def _acknowledged(session: Session, life: SensorEpoch, arrived: Set[int]) -> int:
     """Highest sequence up to which there is no gap; looks only at what came after the last answer."""
-    end = life.acknowledged
-    while end + 1 in arrived:
-        end += 1
-    if end == life.highest or (end == life.acknowledged and not arrived):
-        return end  # nothing lies behind a gap, or nothing has come that could fill one
+    end, before = life.acknowledged, -1
+    while end > before:
+        before = end
+        while end + 1 in arrived:
+            end += 1
+        if end == life.highest:
+            return end  # nothing lies behind a gap
+        end = _without_gap(session, life, losses.after(session, life, end))
+    return end
+
+
+def _without_gap(session: Session, life: SensorEpoch, end: int) -> int:
+    """The same, from `end` on, as far as receipts tell."""
     after = aliased(FindingReceipt)
     here = and_(FindingReceipt.sensor_id == life.sensor_id, FindingReceipt.epoch == life.epoch)
     following = and_(
         after.sensor_id == life.sensor_id, after.epoch == life.epoch, after.sequence == FindingReceipt.sequence + 1
     )
+    if session.scalar(select(FindingReceipt.id).where(here, FindingReceipt.sequence == end + 1)) is None:
+        return end
     found = session.scalar(
         select(FindingReceipt.sequence)
-        .where(here, FindingReceipt.sequence >= end, ~exists().where(following))
+        .where(here, FindingReceipt.sequence > end, ~exists().where(following))
         .order_by(FindingReceipt.sequence)
         .limit(1)  # an ordered walk stops at the first gap, however much lies behind it
     )
-    return found if found is not None and end > 0 else end
+    return end if found is None else found

@@ -7,6 +7,7 @@ import binascii
 import re
 from collections.abc import Iterable
 from datetime import datetime
+from enum import StrEnum
 from functools import lru_cache
 from ipaddress import ip_address
 from math import isfinite
@@ -29,6 +30,7 @@ from console.services.json_body import Ambiguous, parse_json
 from console.store.storable import storable
 from detectors.finding import MAX_EVIDENCE_FRAMES, MAX_EVIDENCE_PCAP_BYTES, MAX_EVIDENCE_PDUS, FindingId, Severity
 from sensor import schema
+from sensor.spool_loss import MAX_SPAN
 
 MAX_FINDINGS = 500  # of one batch
 MAX_DEPTH = 12  # of lists and objects inside a record
@@ -39,6 +41,7 @@ MAX_COUNT = 10**12  # events of one record
 MAX_EPOCH = 2**40
 MAX_RISK = 1e6
 MAX_SEQUENCE = 2**62
+MAX_TALLY = 500  # rules and severities of one loss
 PCAP_MAGIC = (b"\xa1\xb2\xc3\xd4", b"\xd4\xc3\xb2\xa1", b"\xa1\xb2\x3c\x4d", b"\x4d\x3c\xb2\xa1")
 SEVERITIES = {severity.word: severity for severity in Severity}
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?Z", re.ASCII)
@@ -158,6 +161,31 @@ class Strict(BaseModel):
     _one_meaning = model_validator(mode="before")(_unambiguous)
 
 
+class Why(StrEnum):
+    """Why findings are lost."""
+
+    SHED = "shed"  # to make room
+    DAMAGED = "damaged"  # on the sensor's disk
+    MISSING = "missing"  # never arrived over a one-way link
+
+
+class LossEntry(Strict):
+    """How many findings of one rule and severity are lost, and how many events they counted."""
+
+    rule_id: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._/-]{0,200}$")] = Field(alias="rule.id")
+    severity: Annotated[Severity, BeforeValidator(_severity)] = Field(alias="rule.severity")
+    findings: int = Field(ge=1, le=MAX_SPAN)
+    events: int = Field(ge=0, le=MAX_COUNT)
+
+
+class LossRecord(Strict):
+    """What a finding about lost ones stands for: the sequences from `first_sequence` to its own."""
+
+    why: Annotated[Why, BeforeValidator(lambda word: Why(word) if isinstance(word, str) else word)]
+    first_sequence: int = Field(ge=1, le=MAX_SEQUENCE)
+    tally: Annotated[list[LossEntry], Field(max_length=MAX_TALLY)]
+
+
 class FindingRecord(Strict):
     """One finding as `detectors.finding.to_dict` writes it."""
 
@@ -195,6 +223,13 @@ class FindingRecord(Strict):
         default_factory=list, alias="evidence.pdus"
     )
     pcap: Annotated[bytes, BeforeValidator(_pcap)] = Field(b"", alias="evidence.pcap")
+    loss: LossRecord | None = Field(None, alias="finding.loss")
+
+    @model_validator(mode="after")
+    def _loss_fits(self) -> FindingRecord:
+        if self.loss is not None and not 0 <= self.id.sequence - self.loss.first_sequence < MAX_SPAN:
+            raise ValueError(f"a loss stands for at most {MAX_SPAN} sequences up to its own")
+        return self
 
 
 class Batch(Strict):

@@ -10,13 +10,13 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import func, select, union_all
 from sqlalchemy.orm import Session, joinedload
 
 from console.services import audit
 from console.services.actor import Actor, Role, load, scoped
 from console.services.errors import InvalidError, NotFoundError
-from console.store.models import FindingReceipt, Segment, Sensor, SensorEpoch, Site
+from console.store.models import FindingReceipt, LostRange, Segment, Sensor, SensorEpoch, Site
 
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
 KEY_PREFIX = "fhs_"  # lets secret scanners and people recognise a leaked key
@@ -165,23 +165,27 @@ class Gap:
 
 
 def gaps(session: Session, actor: Actor, sensor_id: int, limit: int = 50) -> list[Gap]:
-    """What is missing of a sensor's findings, the latest spool and the lowest sequences first."""
-    before = func.lag(FindingReceipt.sequence, 1, 0).over(
-        partition_by=FindingReceipt.epoch, order_by=FindingReceipt.sequence
-    )
-    arrived = (
-        scoped(actor, FindingReceipt)
-        .where(FindingReceipt.sensor_id == sensor_id)
-        .with_only_columns(FindingReceipt.epoch, FindingReceipt.sequence, before.label("before"))
-        .subquery()
-    )
+    """What is missing of a sensor's findings, the latest spool and the lowest sequences first.
+
+    What a loss stands for is not missing: it is accounted for, see console/services/losses.py.
+    """
+    receipts = scoped(actor, FindingReceipt).where(FindingReceipt.sensor_id == sensor_id)
+    ranges = scoped(actor, LostRange).where(LostRange.sensor_id == sensor_id)
+    known = union_all(
+        receipts.with_only_columns(
+            FindingReceipt.epoch, FindingReceipt.sequence.label("first"), FindingReceipt.sequence.label("last")
+        ),
+        ranges.with_only_columns(LostRange.epoch, LostRange.first_sequence, LostRange.last_sequence),
+    ).subquery()
+    before = func.lag(known.c.last, 1, 0).over(partition_by=known.c.epoch, order_by=known.c.first)
+    arrived = select(known, before.label("before")).subquery()
     rows = session.execute(
-        select(arrived)
-        .where(arrived.c.sequence - arrived.c.before > 1)
-        .order_by(arrived.c.epoch.desc(), arrived.c.sequence)
+        select(arrived.c.epoch, arrived.c.before, arrived.c.first)
+        .where(arrived.c.first - arrived.c.before > 1)
+        .order_by(arrived.c.epoch.desc(), arrived.c.first)
         .limit(limit)
     )
-    return [Gap(epoch, previous + 1, sequence - 1) for epoch, sequence, previous in rows]
+    return [Gap(epoch, previous + 1, first - 1) for epoch, previous, first in rows]
 
 
 def rejected(session: Session, actor: Actor, sensor_id: int, limit: int = 20) -> list[FindingReceipt]:

@@ -7,12 +7,13 @@ from typing import Any
 from flask import Blueprint, flash, redirect, render_template, request, url_for
 from flask_babel import gettext as _
 
-from console.services import sensors
+from console.services import losses, sensors
 from console.services.actor import Role, load
 from console.services.errors import InvalidError
 from console.store.models import Sensor
 from console.web.context import actor, console, db, now, role_required
 from console.web.errors import refused
+from console.web.wording import LOSS_REASONS
 
 blueprint = Blueprint("sensors", __name__, url_prefix="/sensors")
 
@@ -47,6 +48,9 @@ def detail(sensor_id: int) -> Any:
         lives=sensors.lives(db(), actor()).get(sensor_id, []),
         gaps=sensors.gaps(db(), actor(), sensor_id),
         rejected=sensors.rejected(db(), actor(), sensor_id),
+        lost=losses.lost(db(), actor(), sensor_id),
+        loss_reasons=LOSS_REASONS,
+        lost_ranges=losses.lost_ranges(db(), actor(), sensor_id),
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from flask_babel import lazy_gettext
 
 from console.notify.contract import State
+from console.services.intake import Why
 from console.store.models import Disposition, EntryKind, IncidentState
 
 INCIDENT_STATES = {
@@ -47,3 +48,8 @@ MESSAGE_KINDS = {
     "test": lazy_gettext("Test message"),
 }
 CHANNEL_LABELS = {"email": lazy_gettext("E-mail"), "webhook": lazy_gettext("Webhook")}
+LOSS_REASONS = {
+    Why.SHED: lazy_gettext("Given up: no room"),
+    Why.DAMAGED: lazy_gettext("Damaged on disk"),
+    Why.MISSING: lazy_gettext("Lost on the one-way link"),
+}

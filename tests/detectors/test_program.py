@@ -36,7 +36,7 @@ def inspect_without_console(url: str, folder: Path, name: str) -> list[dict[str,
     program.stop()
     running.join(60)
     assert any("cannot be reached" in line for line in said)
-    spool = Spool(folder / "spool", lambda sequence: {"damaged": sequence})
+    spool = Spool(folder / "spool", lambda loss: {"lost": loss.last})
     try:
         return [json.loads(record.line) for record in spool.batch(500, 8_000_000)]
     finally:

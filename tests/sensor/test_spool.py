@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from sensor.spool import Spool, SpoolError
-from sensor.spool_files import MAX_RECORD_BYTES, SEGMENT_HEADER, Record
+from sensor.spool_files import LOSS, MAX_RECORD_BYTES, SEGMENT_HEADER, Record
 
 # Thousands of syncs: in memory where there is such a directory. What is tested is what the files hold, not the disk.
 IN_MEMORY = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
@@ -28,19 +28,21 @@ EPOCH = 1_764_000_000
 
 
 def open_spool(directory, **options) -> Spool:
-    return Spool(directory, stand_in, **{"clock": lambda: EPOCH, **options})
+    return Spool(directory, build_loss, **{"clock": lambda: EPOCH, **options})
 
 
-def stand_in(sequence):
-    return {"lost": sequence}
+def build_loss(loss):
+    return {"lost": loss.why, "of": loss.findings}
 
 
 def surviving(spool) -> list[int]:
     """Sequences whose own finding comes; the others must come as stand-ins, so that none is missing."""
     records = everything(spool)
-    assert [record.sequence for record in records] == list(range(spool.acknowledged + 1, spool.safe + 1))
-    lost = [record.sequence for record in records if record.line == b'{"lost":%d}' % record.sequence]
-    return [record.sequence for record in records if record.sequence not in lost]
+    stand_for = [number for it in records for number in range(it.first, it.sequence + 1)]
+    assert stand_for == list(range(spool.acknowledged + 1, spool.safe + 1))
+    for record in records:
+        assert (record.severity == LOSS) == (record.line == b'{"lost":"damaged","of":%d}' % record.span)
+    return [record.sequence for record in records if record.severity != LOSS]
 
 
 def finding(text):
@@ -69,10 +71,10 @@ def sequences(spool) -> list[int]:
 
 def kill(spool):
     """What the end of a process does: nothing is flushed, the descriptors and the lock go."""
-    for file in (spool._file, spool._directory_file):
-        if file >= 0:
-            os.close(file)
-    spool._file = spool._directory_file = -1
+    spool._segments.end()
+    if spool._directory_file >= 0:
+        os.close(spool._directory_file)
+    spool._directory_file = -1
 
 
 def segments(directory) -> list[Path]:
@@ -182,10 +184,10 @@ def test_nothing_is_handed_out_before_it_is_noted_that_it_will_be(tmp_path):
     for path in segments(tmp_path):
         path.unlink()  # the disk lost what was safe
     spool = open_spool(tmp_path)
-    assert spool.append(finding("new")) == 4, "1 to 3 may be in the console: another finding must not have their ids"
+    assert spool.append(finding("new")) == 6, "some may be in the console: another finding must not have their ids"
     spool.flush()
-    assert surviving(spool) == [4]
-    assert (spool.lost_count, spool.lost) == (3, ((1, 3),))
+    assert surviving(spool) == [6]
+    assert (spool.lost_count, spool.lost) == (5, ((1, 5),))
 
 
 def test_losing_everything_leaves_a_queue_of_stand_ins_not_a_stuck_one(tmp_path):
@@ -197,7 +199,7 @@ def test_losing_everything_leaves_a_queue_of_stand_ins_not_a_stuck_one(tmp_path)
     spool = open_spool(tmp_path)
     assert surviving(spool) == []
     assert (spool.depth, spool.lost) == (3, ((1, 3),))
-    assert [record.line for record in spool.batch(2, 1 << 20)] == [b'{"lost":1}', b'{"lost":2}']
+    assert spool.batch(2, 1 << 20) == [Record(3, b'{"lost":"damaged","of":3}', LOSS, "damaged", 0, 3)]
     spool.acknowledge(3)
     assert (spool.depth, spool.lost_count) == (0, 3)
 
@@ -208,14 +210,16 @@ def in_memory():
         yield Path(directory)
 
 
-def test_every_flipped_byte_of_a_segment_costs_one_record_at_most_and_is_noticed(in_memory):
+def test_every_flipped_byte_of_a_segment_costs_one_block_at_most_and_is_noticed(in_memory):
     home = in_memory / "whole"
     spool = open_spool(home)
-    fill(spool, 6, "text")
+    ends = []
+    for _ in range(3):
+        fill(spool, 2, "text")
+        ends.append(segments(home)[0].stat().st_size)
     everything(spool)
     kill(spool)
     content = segments(home)[0].read_bytes()
-    record_bytes = (len(content) - SEGMENT_HEADER.size) // 6
     copy = in_memory / "copy"
     for at in range(len(content)):
         shutil.copytree(home, copy)
@@ -226,11 +230,11 @@ def test_every_flipped_byte_of_a_segment_costs_one_record_at_most_and_is_noticed
             assert got == [1, 2, 3, 4, 5, 6]
             assert spool.lost_count == 0
         else:
-            broken = (at - SEGMENT_HEADER.size) // record_bytes + 1
-            assert got == [i for i in range(1, 7) if i != broken]
-            assert (spool.lost_count, spool.lost) == (1, ((broken, broken),))
+            broken = 2 * next(i for i, end in enumerate(ends) if at < end) + 1
+            assert got == [i for i in range(1, 7) if i not in (broken, broken + 1)]
+            assert (spool.lost_count, spool.lost) == (2, ((broken, broken + 1),))
             assert surviving(spool) == got
-            assert spool.lost_count == 1, "a loss is counted once, however often it is met"
+            assert spool.lost_count == 2, "a loss is counted once, however often it is met"
         kill(spool)
         spool = open_spool(copy)
         assert spool.append(finding("next")) == 7
@@ -277,7 +281,8 @@ def test_segments_of_another_spool_are_set_aside(tmp_path):
     shutil.copy(segments(tmp_path / "other")[0], tmp_path / "mine" / f"{7:020d}.segment")
     spool = open_spool(tmp_path / "mine")
     assert sequences(spool) == [1, 2]
-    assert len(list((tmp_path / "mine").glob("*.foreign"))) == 1
+    aside = {path.name for path in (tmp_path / "mine" / "quarantine").iterdir()}
+    assert sorted(name.endswith(".why") for name in aside) == [False, True]
 
 
 def test_a_spool_belongs_to_one_process_at_a_time(tmp_path):
@@ -317,7 +322,7 @@ def test_what_is_no_json_or_too_long_is_refused_and_takes_no_sequence(tmp_path):
     assert sequences(spool) == [1]
 
 
-@pytest.mark.parametrize("room", [0, 5, 60, 200])
+@pytest.mark.parametrize("room", [0, 5, 60, 120])
 def test_a_full_disk_loses_nothing_and_needs_no_restart(tmp_path, room):
     spool = open_spool(tmp_path)
     fill(spool, 3)
@@ -371,7 +376,7 @@ def test_a_file_whose_sync_failed_is_never_trusted_again(tmp_path, monkeypatch):
 PROGRAM = """
 import sys
 from sensor.spool import Spool
-spool = Spool(sys.argv[1], lambda sequence: {}, segment_bytes=2000)
+spool = Spool(sys.argv[1], lambda loss: {}, segment_bytes=2000)
 while True:
     for _ in range(3):
         spool.append(lambda sequence: {"n": sequence, "text": "t" * 150})

@@ -118,7 +118,7 @@ def console():
 
 @pytest.fixture
 def spool(tmp_path):
-    spool = Spool(tmp_path / "spool", stand_in=lambda sequence: finding(sequence, "lost"), clock=lambda: EPOCH)
+    spool = Spool(tmp_path / "spool", build_loss=lambda loss: finding(loss.last, "lost"), clock=lambda: EPOCH)
     yield spool
     spool.close()
 
@@ -217,7 +217,7 @@ def test_a_sensor_that_restarts_before_the_reply_sends_again_under_the_same_ids(
     with pytest.raises(UplinkError, match="cannot be reached"):
         connect(console.url).send_batch()
     spool.close()
-    again = Spool(tmp_path / "spool", stand_in=finding)
+    again = Spool(tmp_path / "spool", build_loss=lambda loss: finding(loss.last))
     again.append(finding)
     again.flush()
     uplink = Uplink(console.url, KEY, again)

@@ -19,7 +19,7 @@ from console.store.models.indicator import Indicator
 from console.store.models.organisation import Organisation, OrganisationKind
 from console.store.models.outbox import Lease, Notification, NotificationAttempt
 from console.store.models.peer import Peer, Subscription
-from console.store.models.receipt import FindingReceipt, SensorEpoch
+from console.store.models.receipt import FindingReceipt, LostCount, LostRange, SensorEpoch
 from console.store.models.release import Release
 from console.store.models.search import IndexDeadLetter, IndexFeed, IndexOutbox, IndexPart
 from console.store.models.sensor import Sensor
@@ -57,6 +57,8 @@ __all__ = [
     "Indicator",
     "Lease",
     "LoginSession",
+    "LostCount",
+    "LostRange",
     "Notification",
     "NotificationAttempt",
     "Organisation",

@@ -54,3 +54,40 @@ class FindingReceipt(OrgOwned):
     count: Mapped[int] = mapped_column(BigInteger, default=0)
     reason: Mapped[str | None] = mapped_column(String(500))
     payload: Mapped[str | None] = mapped_column(Text)
+
+
+class LostRange(OrgOwned):
+    """Sequences of a sensor that a loss stands for: nothing else ever arrives under them. Ranges never overlap, neither
+    each other nor a receipt.
+
+    why: "shed", "damaged" or "missing", as the sensor says.
+    """
+
+    __tablename__ = "lost_range"
+    __table_args__ = (UniqueConstraint("sensor_id", "epoch", "first_sequence"),)
+
+    sensor_id: Mapped[int] = mapped_column(ForeignKey("sensor.id"))
+    epoch: Mapped[int] = mapped_column(BigInteger)
+    first_sequence: Mapped[int] = mapped_column(BigInteger)
+    last_sequence: Mapped[int] = mapped_column(BigInteger)
+    why: Mapped[str] = mapped_column(String(16))
+    received_at: Mapped[datetime]
+
+
+class LostCount(OrgOwned):
+    """How many findings of a rule and severity a sensor's spool has lost; its own sums, exact.
+
+    rule_id: "" and severity: 0 where nobody can know. findings: how many; events: what they counted.
+    """
+
+    __tablename__ = "lost_count"
+    __table_args__ = (UniqueConstraint("sensor_id", "epoch", "why", "rule_id", "severity"),)
+
+    sensor_id: Mapped[int] = mapped_column(ForeignKey("sensor.id"))
+    epoch: Mapped[int] = mapped_column(BigInteger)
+    why: Mapped[str] = mapped_column(String(16))
+    rule_id: Mapped[str] = mapped_column(String(200))
+    severity: Mapped[int]
+    findings: Mapped[int] = mapped_column(BigInteger)
+    events: Mapped[int] = mapped_column(BigInteger)
+    last_at: Mapped[datetime]
