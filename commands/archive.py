@@ -15,9 +15,11 @@ from commands.size import Size
 
 if TYPE_CHECKING:
     from sensor.archive.origin import Target
+    from sensor.archive.store import Archive
 
 T = TypeVar("T")
 DAY_NS = 86_400 * 10**9
+MAX_REASONS_SHOWN = 10
 
 ARCHIVE = click.option(
     "--archive",
@@ -124,6 +126,65 @@ def _add(path: str, target: Target) -> int:
         return 2
     click.echo(f"{path}: {capture.frames:,} frames, {pipeline.events:,} PDUs, archived")
     return 0
+
+
+@archive.command("import")
+@ARCHIVE
+@click.option("--sensor", default="", metavar="NAME", help="Which sensor the logs are from, for their lineage.")
+@click.argument("logs", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="FILE...")
+def import_logs(logs: tuple[Path, ...], folder: Path, sensor: str) -> None:
+    """Take logs of Zeek and ICSNPP (TSV or JSON) and Suricata's eve.json into the archive, also packed by gzip.
+
+    Every record is archived or rejected with its line and reason: records = archived + rejected. A log counts when all
+    of it is there, and only once.
+
+    Exit codes: 0 every record was archived; 1 some were rejected; 2 a log cannot be used (the others are taken).
+    """
+    with told():
+        from sensor.archive.store import Archive
+
+        opened = Archive(folder, create=True)
+        sys.exit(max(_import(path, opened, sensor) for path in logs))
+
+
+def _import(path: Path, opened: Archive, sensor: str) -> int:
+    from detectors.hunting.imports.importer import Importer
+    from detectors.hunting.imports.reading import LogError
+
+    try:
+        with counted(str(path)) as progress:
+            done = Importer(opened, path, sensor).run(progress)
+    except LogError as error:
+        complain(error)
+        return 2
+    if done.known:
+        click.echo(f"{path}: archived before")
+        return 0
+    used = done.records - done.rejected
+    click.echo(
+        f"{path}: {done.records:,} records = {used:,} archived ({done.events:,} events) + {done.rejected:,} rejected"
+        + (f"; see {done.noted}" if done.noted else "")
+    )
+    for why, number in done.reasons.most_common(MAX_REASONS_SHOWN):
+        complain(f"{path}: {number:,} rejected: {why}")
+    return 1 if done.rejected else 0
+
+
+@contextmanager
+def counted(title: str) -> Iterator[Callable[[int], None]]:
+    """Takes a number that grows; shown on a terminal."""
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield lambda _number: None
+        return
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), TextColumn("{task.completed:,}"), TimeElapsedColumn())
+    with Progress(*columns, console=console, transient=True) as progress:
+        task = progress.add_task(escape(title), total=None)
+        yield lambda number: progress.update(task, completed=number)
 
 
 @archive.command("status")

@@ -12,7 +12,7 @@ from sensor.archive.catalogue import Entry
 from sensor.archive.columns import ARCHIVE
 
 _REQUEST: Node = ["in", "event.kind", ["request"]]
-_OF_BEHAVIOURS = frozenset(ARCHIVE) - {"archive.kept_for"}
+_OF_BEHAVIOURS = frozenset(ARCHIVE) - {"archive.kept_for", "archive.alert"}
 
 
 @dataclass(frozen=True, slots=True)

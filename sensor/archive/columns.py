@@ -28,7 +28,8 @@ ARCHIVE: dict[str, Field] = {
         Field("archive.value_min", "long", "of a behaviour: smallest first value carried in this period"),
         Field("archive.value_max", "long", "of a behaviour: largest first value carried in this period"),
         Field("archive.described", "boolean", "of a behaviour: false where a flood left only its codes"),
-        Field("archive.kept_for", "keyword", "of an event: command, error, change, new, rule, artifact, import"),
+        Field("archive.kept_for", "keyword", "of an event: command, error, change, new, rule, artifact, alert"),
+        Field("archive.alert", "keyword", "of an alert of Suricata that was imported: its number and signature"),
     )
 }
 ALL: dict[str, Field] = ARCHIVE | FIELDS
