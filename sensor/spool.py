@@ -276,6 +276,15 @@ class Spool:
                 self._given = max(self._given, chosen[0].sequence)
             return sorted(chosen)
 
+    def grave_again(self, records: Iterable[Record]) -> None:
+        """Those that `grave` gave did not arrive: it will give them again."""
+        with self._mutex:
+            waiting = sorted({*self._grave, *records})
+            self._grave.clear()
+            self._grave_bytes = 0
+            for record in waiting:
+                self._keep_grave(record)
+
     def acknowledge(self, sequence: int) -> None:
         """The console has everything up to `sequence`: never send it again. Older acknowledgements change nothing.
 

@@ -6,6 +6,7 @@ it has everything up to it; whatever goes wrong before that, it is sent again, a
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import random
@@ -13,6 +14,7 @@ import ssl
 import threading
 import time
 from collections.abc import Callable, Mapping
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from datetime import UTC
 from email.utils import parsedate_to_datetime
@@ -21,6 +23,7 @@ from typing import Any
 import httpx
 
 from sensor.failpoints import failpoint
+from sensor.lanes import Lanes, Parcel
 from sensor.spool import Spool, SpoolError
 from sensor.spool_files import Record
 from sensor.text import printable
@@ -35,6 +38,9 @@ MAX_WHY = 200  # characters of what a console says, in a message to people
 
 HEARTBEAT_S = 10.0  # the console finds a sensor silent after three of them
 IDLE_S = 0.2
+LONGEST_LOOK_S = 1.0  # at what is on its way, before looking at the clock
+MAX_AT_ONCE = 3  # requests on their way: one is read here, one travels, one is stored there
+LAST_WORDS_S = 3.0  # for answers that are on their way at the end
 FIRST_PAUSE_S = 1.0
 LONGEST_PAUSE_S = 60.0
 LONGEST_RETRY_AFTER_S = 3600.0
@@ -93,10 +99,17 @@ class Uplink:
         self._spool = spool
         self._jitter = jitter
         self._clock = clock
+        self._lanes = Lanes(spool)
+        self._last_rejected: list[dict[str, Any]] = []
+        self._window = 1  # requests that may be on their way
+        self._stalled_at = spool.acknowledged - 1
+        self._flying: dict[Future[dict[str, Any]], Parcel] = {}
+        self._couriers = ThreadPoolExecutor(MAX_AT_ONCE, thread_name_prefix="uplink")
         self._most_bytes = MAX_BODY_BYTES - ENVELOPE_BYTES
         self._failures = 0
         self._trouble = ""
         self.sent = 0  # findings that the console has taken over, since the start
+        self.sent_ahead = 0  # findings that overtook others
         self.rejected = 0  # of them, those that it would not store
         self.retries = 0
         # A proxy or a netrc of the environment is not asked for, or a sensor's key could end up with either.
@@ -108,47 +121,80 @@ class Uplink:
         )
 
     def close(self) -> None:
-        """Close the connection."""
+        """Close the connections."""
+        self._couriers.shutdown(wait=False, cancel_futures=True)
         self._client.close()
 
     def send_batch(self) -> int:
-        """Send the oldest findings; returns how many the console has taken over, 0 when none wait.
+        """Send one request; returns how many findings the console has taken over, 0 when none wait.
 
         UplinkError where it did not take them, SpoolError where the spool cannot be read or written.
         """
-        records = self._spool.batch(MAX_FINDINGS, self._most_bytes)
-        if not records:
+        parcel = self._lanes.take(MAX_FINDINGS, self._most_bytes)
+        if parcel is None:
             return 0
-        body = b'{"epoch":%d,"findings":[%b]}' % (self._spool.epoch, b",".join(record.line for record in records))
-        failpoint("uplink.before_request")
         try:
-            reply = self._ask("POST", "findings", body)
+            taken = self._taken(parcel, self._post(parcel))
         except _TooLargeError:  # a proxy before the console may take less than the console itself
-            if len(records) == 1:
-                raise
-            self._most_bytes = sum(len(record.line) for record in records) // 2
+            self._back(parcel)
+            self._shorten(parcel)
             return self.send_batch()
+        except UplinkError:
+            self._back(parcel)
+            raise
+        if self._lanes.unacknowledged == 0 or parcel.ahead or taken:
+            if not parcel.ahead:
+                self._lanes.again()
+            return len(parcel.records) if parcel.ahead else taken
+        return self._stalled(parcel)
+
+    def _post(self, parcel: Parcel) -> dict[str, Any]:
+        """What the console answers to a parcel. May be called from any thread."""
+        lines = b",".join(record.line for record in parcel.records)
+        failpoint("uplink.before_request")
+        reply = self._ask("POST", "findings", b'{"epoch":%d,"findings":[%b]}' % (self._spool.epoch, lines))
         failpoint("uplink.after_reply")
-        before = self._spool.acknowledged
-        rejected = self._note_rejected(reply)
-        acknowledged = reply.get("acknowledged")
-        if type(acknowledged) is not int:
+        if type(reply.get("acknowledged")) is not int:
             raise UplinkError(f"{self._url} answered without saying what it has", "is it a Fenghuo console?")
-        self._spool.acknowledge(acknowledged)
+        return reply
+
+    def _taken(self, parcel: Parcel, reply: Mapping[str, Any]) -> int:
+        """Note what the console has; gives how many findings it has taken over since the last answer."""
+        before = self._spool.acknowledged
+        self._lanes.arrived(parcel, int(reply["acknowledged"]))
         failpoint("uplink.after_acknowledge")
         taken = self._spool.acknowledged - before
-        if taken == 0:
-            raise _not_taken(records, rejected)
+        self._last_rejected = self._note_rejected(reply)
         self.sent += taken
-        self.rejected += len(rejected)
+        self.sent_ahead += len(parcel.records) if parcel.ahead else 0
+        self.rejected += len(self._last_rejected) if taken or parcel.ahead else 0
         return taken
+
+    def _stalled(self, parcel: Parcel) -> int:
+        """The console answers, and acknowledges nothing: once more from the beginning, and then it is an error."""
+        if self._lanes.again():
+            return self.send_batch()
+        raise _not_taken(parcel.records, self._last_rejected)
+
+    def _back(self, parcel: Parcel) -> None:
+        self._lanes.failed(parcel)
+        self._lanes.again()
+
+    def _shorten(self, parcel: Parcel) -> None:
+        """Send less at a time; _TooLargeError where one finding alone is too long."""
+        if len(parcel.records) == 1:
+            raise _TooLargeError(f"{self._url} takes no request as long as this sensor's (413)", permanent=True)
+        self._most_bytes = sum(len(record.line) for record in parcel.records) // 2
 
     def heartbeat(self, counters: Mapping[str, Any]) -> str:
         """Tell the console that this sensor is alive, with its counters; returns the version of its configuration."""
         own = {
             "spool.depth": self._spool.depth,
             "spool.lost": self._spool.lost_count,
+            "spool.shed": self._spool.shed,
+            "spool.bytes": self._spool.used_bytes,
             "uplink.sent": self.sent,
+            "uplink.sent_ahead": self.sent_ahead,
             "uplink.rejected": self.rejected,
             "uplink.retries": self.retries,
         }
@@ -197,7 +243,7 @@ class Uplink:
         next_beat = time.monotonic()
         while not stop.is_set():
             trouble: UplinkError | SpoolError | None = None
-            taken = 0
+            busy = False
             try:
                 if time.monotonic() >= next_beat:
                     next_beat = time.monotonic() + HEARTBEAT_S
@@ -208,14 +254,78 @@ class Uplink:
             except (UplinkError, SpoolError) as error:
                 trouble = error
             try:
-                taken = self.send_batch()  # also where the heartbeat failed: what was found comes first
+                busy = self._send_several()  # also where the heartbeat failed: what was found comes first
             except (UplinkError, SpoolError) as error:
                 trouble = error
             self._tell(trouble)
             if trouble is not None:
                 stop.wait(self._pause(trouble))
-            elif taken == 0:
+            elif not busy:
                 stop.wait(IDLE_S)
+        with contextlib.suppress(UplinkError, SpoolError):
+            self._land_all(LAST_WORDS_S)
+
+    def _send_several(self) -> bool:
+        """Keep as many requests on their way as the console takes, and deal with what came back; False: nothing to do.
+
+        While one request is stored by the console the next one is read, sent and checked.
+        """
+        while len(self._flying) < self._window:
+            parcel = self._lanes.take(MAX_FINDINGS, self._most_bytes)
+            if parcel is None:
+                break
+            self._flying[self._couriers.submit(self._post, parcel)] = parcel
+        if not self._flying:
+            return False
+        landed, _ = wait(self._flying, LONGEST_LOOK_S, FIRST_COMPLETED)
+        for future in landed:
+            self._land(future)
+        return True
+
+    def _land(self, future: Future[dict[str, Any]]) -> None:
+        """Deal with one answer; after trouble nothing is on its way any more."""
+        parcel = self._flying.pop(future)
+        try:
+            self._taken(parcel, future.result())
+        except _TooLargeError:
+            self._ground(parcel)
+            self._shorten(parcel)
+            return
+        except (UplinkError, SpoolError):
+            self._ground(parcel)
+            raise
+        self._window = min(self._window + 1, MAX_AT_ONCE)
+        if self._flying:
+            return
+        if self._lanes.unacknowledged == 0 or self._spool.acknowledged > self._stalled_at:
+            self._stalled_at = self._spool.acknowledged
+            if self._lanes.unacknowledged:
+                self._lanes.again()
+        elif not parcel.ahead and not self._lanes.again():
+            raise _not_taken(parcel.records, self._last_rejected)
+
+    def _ground(self, parcel: Parcel) -> None:
+        """After trouble: wait for the other requests, go back to what the console has not acknowledged."""
+        self._window = 1
+        self._lanes.failed(parcel)
+        with contextlib.suppress(UplinkError, SpoolError):
+            self._land_all()
+        self._lanes.again()
+
+    def _land_all(self, longest_s: float | None = None) -> None:
+        """Wait for what is on its way, at most so long; what comes later is sent again."""
+        trouble: UplinkError | SpoolError | None = None
+        landed, _ = wait(self._flying, longest_s)
+        for future in landed:
+            parcel = self._flying[future]
+            try:
+                self._taken(parcel, future.result())
+            except (UplinkError, SpoolError) as error:
+                self._lanes.failed(parcel)
+                trouble = error
+        self._flying.clear()
+        if trouble is not None:
+            raise trouble
 
     def _tell(self, trouble: UplinkError | SpoolError | None) -> None:
         """Log trouble when it begins, changes and ends; not every second."""
