@@ -171,7 +171,7 @@ def main() -> None:
     findings = Findings(options.findings, options.longest)
     mean = statistics.mean(len(json.dumps(findings(1), ensure_ascii=False).encode()) for _ in range(1000))
     with tempfile.TemporaryDirectory(prefix="bench-spool-", dir=".") as folder, bare_console() as (url, critical):
-        spool = Spool(Path(folder) / "spool", lambda loss: _told(loss), clock=lambda: 1)
+        spool = Spool(Path(folder) / "spool", _told, clock=lambda: 1)
         count = int(options.seconds * options.rate)
         per_flush = int(options.rate * FLUSH_S)
         before, begin = cpu_s(), time.monotonic()
