@@ -10,34 +10,25 @@ from ipaddress import ip_address
 from typing import Any, Literal
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import ColumnElement, String, cast, or_
-from sqlalchemy.orm import InstrumentedAttribute
-
-from console.store.models import Finding
+from console.store.search.contract import SORTS, TimeField
+from console.store.search.document import plain_address
+from console.store.search.fields import FIELDS, STATES
+from console.store.search.query.lexer import MAX_QUERY
+from console.store.search.query.parser import parse
+from console.store.search.query.tree import And, Everything, Node, OneOf, Or, Range, Span, Value
 from detectors.finding import Severity
 
 SEVERITIES = {severity.word: severity for severity in reversed(Severity)}
 RELATIVE = re.compile(r"now-(\d{1,4})([mhd])", re.ASCII)
 UNITS = {"m": timedelta(minutes=1), "h": timedelta(hours=1), "d": timedelta(days=1)}
-STATES = ("new", "real", "expected", "false", "open")
-BASES = ("seen", "received")
-SORTS: dict[str, InstrumentedAttribute[Any]] = {
-    "severity": Finding.severity,
-    "time": Finding.last_seen,
-    "received": Finding.received_at,
-    "count": Finding.count,
-    "rule": Finding.rule_id,
-    "source": Finding.source_ip,
-    "destination": Finding.destination_ip,
-    "protocol": Finding.protocol,
-}
+STATE_VALUES = {state: (state,) for state in STATES} | {"open": ("new", "real")}
 MAX_TEXT = 200
 MAX_PAGE = 100_000
 
 
 @dataclass(frozen=True, slots=True)
 class FindingFilter:
-    """A filter as the URL says it; what makes no sense there is left out.
+    """A filter as the URL says it; what makes no sense there is left out, but for q, the query that people type.
 
     since, until: as typed ("now-24h", "2026-11-22T08:00" in the console's zone). by: whether they mean the time of the
     latest event or the arrival of the first record. ip: either end. sort: a key of SORTS, "-" before it: descending.
@@ -74,14 +65,14 @@ class FindingFilter:
         return cls(
             severity=tuple(word for word in SEVERITIES if word in query.get("severity", ())),
             protocol=tuple(dict.fromkeys(p[:64] for p in query.get("protocol", ()) if p))[:20],
-            state=state if state in STATES else "",
+            state=state if state in STATE_VALUES else "",
             ip=_address(one("ip")),
             source=_address(one("source")),
             destination=_address(one("destination")),
             rule=one("rule"),
             technique=one("technique", 20),
             sensor=number("sensor", 2**62),
-            q=one("q"),
+            q=one("q", MAX_QUERY + 1),
             since=one("from", 40),
             until=one("to", 40),
             by="received" if by == "received" else "seen",
@@ -107,38 +98,46 @@ class FindingFilter:
 
     def span(self, now: datetime, zone: ZoneInfo) -> tuple[datetime | None, datetime | None]:
         """Begin and end of the time wanted, UTC; None where there is none or what was typed is no time."""
-        return moment(self.since, now, zone), moment(self.until, now, zone)
+        return _whole(moment(self.since, now, zone)), _whole(moment(self.until, now, zone))
 
-    def clauses(self, now: datetime, zone: ZoneInfo, without: str = "") -> list[ColumnElement[bool]]:
-        """Conditions on Finding; `without` leaves one field out, for counting what its other values would give."""
-        column = Finding.received_at if self.by == "received" else Finding.last_seen
+    def node(self, now: datetime, zone: ZoneInfo, without: str = "") -> Node:
+        """What it means, as the search understands it; QueryError where the text is no query.
+
+        `without` leaves one field out, for counting what its other values would give.
+        """
         since, until = self.span(now, zone)
-        wanted: list[tuple[str, ColumnElement[bool] | None]] = [
-            ("severity", Finding.severity.in_([SEVERITIES[w] for w in self.severity]) if self.severity else None),
-            ("protocol", Finding.protocol.in_(self.protocol) if self.protocol else None),
-            ("state", self._state()),
-            ("ip", or_(Finding.source_ip == self.ip, Finding.destination_ip == self.ip) if self.ip else None),
-            ("source", Finding.source_ip == self.source if self.source else None),
-            ("destination", Finding.destination_ip == self.destination if self.destination else None),
-            ("rule", Finding.rule_id == self.rule if self.rule else None),
-            ("technique", _holds(self.technique) if self.technique else None),
-            ("sensor", Finding.sensor_id == self.sensor if self.sensor is not None else None),
-            ("time", column >= since if since else None),
-            ("time", column < until if until else None),
-            *(("q", Finding.search_text.icontains(word, autoescape=True)) for word in self.q.split()[:10]),
+        wanted: list[tuple[str, Node | None]] = [
+            ("severity", OneOf(FIELDS["rule.severity"], self.severity) if self.severity else None),
+            ("protocol", _any([Value(FIELDS["network.protocol"], name) for name in self.protocol])),
+            ("state", OneOf(FIELDS["state"], STATE_VALUES[self.state]) if self.state else None),
+            ("ip", _any([*_end("source", self.ip), *_end("destination", self.ip)])),
+            ("source", _any(_end("source", self.source))),
+            ("destination", _any(_end("destination", self.destination))),
+            ("rule", Value(FIELDS["rule.id"], self.rule) if self.rule else None),
+            ("technique", Value(FIELDS["threat.technique.id"], self.technique) if self.technique else None),
+            ("sensor", Range(FIELDS["sensor.number"], self.sensor, self.sensor) if self.sensor is not None else None),
+            ("time", Span(FIELDS[self.time_field], since, until) if since or until else None),
+            ("q", parse(self.q, now, zone) if self.q else None),
         ]
-        return [clause for name, clause in wanted if clause is not None and name != without]
+        parts = tuple(node for name, node in wanted if node is not None and name != without)
+        return And(parts) if parts else Everything()
 
-    def _state(self) -> ColumnElement[bool] | None:
-        if self.state == "new":
-            return Finding.verdict.is_(None)
-        if self.state == "open":
-            return or_(Finding.verdict.is_(None), Finding.verdict == "real")
-        return Finding.verdict == self.state if self.state else None
+    @property
+    def time_field(self) -> TimeField:
+        """The field that since and until mean."""
+        return "finding.received" if self.by == "received" else "finding.last_seen"
 
 
-def _holds(technique: str) -> ColumnElement[bool]:
-    return cast(Finding.techniques, String).contains(f'"{technique}"', autoescape=True)
+def _any(nodes: list[Node]) -> Node | None:
+    return Or(tuple(nodes)) if nodes else None
+
+
+def _end(end: str, address: str) -> list[Node]:
+    """The address of one end: of IP, otherwise of hardware."""
+    if not address:
+        return []
+    plain = plain_address(address)
+    return [Value(FIELDS[f"{end}.ip"], plain) if plain else Value(FIELDS[f"{end}.mac"], address)]
 
 
 def _address(text: str) -> str:
@@ -147,6 +146,11 @@ def _address(text: str) -> str:
         return str(ip_address(text))
     except ValueError:
         return text[:64]
+
+
+def _whole(found: datetime | None) -> datetime | None:
+    """Whole milliseconds, in which every store counts."""
+    return found.replace(microsecond=found.microsecond // 1000 * 1000) if found else None
 
 
 def moment(text: str, now: datetime, zone: ZoneInfo) -> datetime | None:

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import Select, extract, func, or_, select
+from sqlalchemy import func, or_
 from sqlalchemy.orm import Session, joinedload
 
 from console.services import audit
 from console.services.actor import Actor, Role, load, scoped
 from console.services.errors import InvalidError
-from console.services.finding_filter import SORTS, FindingFilter
+from console.services.finding_filter import FindingFilter
 from console.store.models import Finding, FindingEvidence, Segment, Sensor
+from console.store.search.contract import Search, Wanted
+from console.store.search.fields import FIELDS, LEVELS
+from console.store.search.query.tree import And, Node, Range
 
 PAGE_SIZE = 50
 MAX_BUCKETS = 60
@@ -70,51 +72,59 @@ class Bar:
         return sum(self.by_severity.values())
 
 
-def _filtered(actor: Actor, wanted: FindingFilter, now: datetime, zone: ZoneInfo, without: str = "") -> Select[Finding]:
-    return scoped(actor, Finding).where(*wanted.clauses(now, zone, without))
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A filter that somebody looks through, at a time: what every question about a list begins with."""
+
+    session: Session
+    search: Search
+    actor: Actor
+    filter: FindingFilter
+    now: datetime
+    zone: ZoneInfo
+
+    def wanted(self, without: str = "", also: Node | None = None) -> Wanted:
+        """What is asked of the store; QueryError where the text is no query. without: see FindingFilter.node."""
+        node = self.filter.node(self.now, self.zone, without)
+        return Wanted(self.actor.organisation_id, node if also is None else And((node, also)))
 
 
-def search(session: Session, actor: Actor, wanted: FindingFilter, now: datetime, zone: ZoneInfo) -> Page:
+NOTHING = Page([], 0, 1)
+
+
+def search(asked: Asked) -> Page:
     """One page of the organisation's findings, with sensors and places."""
-    query = _filtered(actor, wanted, now, zone)
-    total = session.scalar(select(func.count()).select_from(query.subquery())) or 0
-    number = min(wanted.page, max(1, -(-total // PAGE_SIZE)))
-    column = SORTS[wanted.sort.removeprefix("-")]
-    order = column.desc() if wanted.sort.startswith("-") else column.asc()
-    rows = session.scalars(
-        query.options(joinedload(Finding.sensor).joinedload(Sensor.segment).joinedload(Segment.site))
-        .order_by(order, Finding.last_seen.desc(), Finding.id.desc())
-        .limit(PAGE_SIZE)
-        .offset((number - 1) * PAGE_SIZE)
+    wanted, sort, number = asked.wanted(), asked.filter.sort, asked.filter.page
+    found = asked.search.find(wanted, sort, (number - 1) * PAGE_SIZE, PAGE_SIZE)
+    last = max(1, -(-found.total // PAGE_SIZE))
+    if number > last:
+        number = last
+        found = asked.search.find(wanted, sort, (number - 1) * PAGE_SIZE, PAGE_SIZE)
+    place = {row_id: place for place, row_id in enumerate(found.ids)}
+    rows = asked.session.scalars(
+        scoped(asked.actor, Finding)  # whatever the index says, only the own rows are shown
+        .where(Finding.id.in_(found.ids))
+        .options(joinedload(Finding.sensor).joinedload(Sensor.segment).joinedload(Segment.site))
     )
-    return Page(list(rows), total, number)
+    return Page(sorted(rows, key=lambda row: place[row.id]), found.total, number)
 
 
-def count_severities(
-    session: Session, actor: Actor, wanted: FindingFilter, now: datetime, zone: ZoneInfo
-) -> dict[int, int]:
+def count_severities(asked: Asked) -> dict[int, int]:
     """How many findings of each severity the other conditions leave."""
-    query = _filtered(actor, wanted, now, zone, "severity")
-    counted = query.with_only_columns(Finding.severity, func.count()).group_by(Finding.severity)
-    return {int(level): int(number) for level, number in session.execute(counted)}
+    counted = asked.search.count(asked.wanted("severity"), "rule.severity")
+    return {LEVELS[word]: number for word, number in counted.items()}
 
 
-def count_protocols(
-    session: Session, actor: Actor, wanted: FindingFilter, now: datetime, zone: ZoneInfo
-) -> list[tuple[str, int]]:
+def count_protocols(asked: Asked) -> list[tuple[str, int]]:
     """Protocols that the other conditions leave, the most frequent first."""
-    query = _filtered(actor, wanted, now, zone, "protocol")
-    counted = query.with_only_columns(Finding.protocol, func.count()).group_by(Finding.protocol)
-    rows = [(name, number) for name, number in session.execute(counted) if name]
-    return sorted(rows, key=lambda row: (-row[1], row[0]))
+    counted = asked.search.count(asked.wanted("protocol"), "network.protocol")
+    return sorted(counted.items(), key=lambda row: (-row[1], row[0]))
 
 
-def newer_than(
-    session: Session, actor: Actor, wanted: FindingFilter, after_id: int, now: datetime, zone: ZoneInfo
-) -> int:
+def newer_than(asked: Asked, after_id: int) -> int:
     """How many findings of this filter came after the one with that id."""
-    query = _filtered(actor, wanted, now, zone).where(Finding.id > after_id)
-    return session.scalar(select(func.count()).select_from(query.subquery())) or 0
+    newer = Range(FIELDS["finding.number"], after_id + 1, None)
+    return asked.search.find(asked.wanted(also=newer), "-time", 0, 0).total
 
 
 def latest_id(session: Session, actor: Actor) -> int:
@@ -122,28 +132,25 @@ def latest_id(session: Session, actor: Actor) -> int:
     return session.scalar(scoped(actor, Finding).with_only_columns(func.max(Finding.id))) or 0
 
 
-def histogram(session: Session, actor: Actor, wanted: FindingFilter, now: datetime, zone: ZoneInfo) -> list[Bar]:
+def histogram(asked: Asked) -> list[Bar]:
     """Findings of the filter over time, in at most MAX_BUCKETS bars of a round length without holes between them."""
-    column = Finding.received_at if wanted.by == "received" else Finding.last_seen
-    query = _filtered(actor, wanted, now, zone)
-    low, high = session.execute(query.with_only_columns(func.min(column), func.max(column))).one()
-    since, until = wanted.span(now, zone)
-    low, high = since or low, (until - timedelta(microseconds=1) if until else None) or high
-    if wanted.since and not wanted.until and high is not None:
-        high = max(high, now)
+    wanted, field = asked.wanted(), asked.filter.time_field
+    span = asked.search.span(wanted, field)
+    since, until = asked.filter.span(asked.now, asked.zone)
+    low = since or (span[0] if span else None)
+    high = (until - timedelta(microseconds=1) if until else None) or (span[1] if span else None)
+    if since and not until and high is not None:
+        high = max(high, asked.now)
     if low is None or high is None or high < low:
         return []
     first, last = int(low.timestamp()), int(high.timestamp())
-    offset = int((zone.utcoffset(low.replace(tzinfo=None)) or timedelta()).total_seconds())  # days begin at midnight
+    offset = int((asked.zone.utcoffset(low.replace(tzinfo=None)) or timedelta()).total_seconds())  # days from midnight
     step = next((s for s in STEPS if (last - first) // s + 2 <= MAX_BUCKETS), STEPS[-1])
-    seconds = extract("epoch", column) + offset
-    bucket = (seconds - seconds % step) / step
-    counts: dict[int, Counter[int]] = {}
-    grouped = query.with_only_columns(bucket, Finding.severity, func.count()).group_by(bucket, Finding.severity)
-    for number, severity, count in session.execute(grouped):
-        counts.setdefault(round(number), Counter())[severity] += count
+    counts: dict[int, dict[int, int]] = {}
+    for (number, severity), count in asked.search.histogram(wanted, field, step, offset).items():
+        counts.setdefault(number, {})[severity] = count
     return [
-        Bar(_at(number * step - offset), _at((number + 1) * step - offset), dict(counts.get(number, {})))
+        Bar(_at(number * step - offset), _at((number + 1) * step - offset), counts.get(number, {}))
         for number in range((first + offset) // step, (last + offset) // step + 1)
     ]
 

@@ -19,6 +19,7 @@ from console.services.intake import FindingRecord
 from console.services.new_finding import NewFinding
 from console.store.base import table_of
 from console.store.models import Finding, FindingEvidence, Sensor
+from console.store.search import embedded
 
 MERGE_WITHIN = timedelta(hours=24)  # records of one problem whose first events are closer than this are one row
 ROW = table_of(Finding)
@@ -100,6 +101,7 @@ def _insert(session: Session, sensor: Sensor, problems: Sequence[_Problem]) -> N
     for problem in problems:
         problem.row_id = ids[problem.values["uid"]]
     session.execute(insert(table_of(FindingEvidence)), [_evidence(problem) for problem in problems])
+    embedded.add(session, [problem.values | {"id": problem.row_id} for problem in problems])
 
 
 def _update(session: Session, problems: Sequence[_Problem]) -> None:
@@ -112,6 +114,7 @@ def _update(session: Session, problems: Sequence[_Problem]) -> None:
             update(ROW).where(ROW.c.id == bindparam("row_id")).values({name: bindparam(name) for name in columns})
         )
         session.connection().execute(statement, rows)
+    embedded.renew(session, [problem.row_id for problem in problems if embedded.TOKENISED & problem.changed.keys()])
 
 
 def _evidence(problem: _Problem) -> dict[str, Any]:
@@ -187,7 +190,6 @@ def _told(record: FindingRecord) -> dict[str, Any]:
         "message_en": record.message,
         "message_zh": record.message_zh or record.message,
         "techniques": record.techniques,
-        "search_text": _search_text(record),
     }
 
 
@@ -202,20 +204,3 @@ def _risk(record: FindingRecord) -> Mapping[str, Any]:
         "zh": record.risk_equation_zh or record.risk_equation,
         "overridden": record.risk_overridden,
     }
-
-
-def _search_text(record: FindingRecord) -> str:
-    parts = [
-        record.rule_id,
-        record.rule_name,
-        record.rule_name_zh,
-        record.protocol,
-        record.source_ip or record.source_mac,
-        record.destination_ip or record.destination_mac,
-        *record.techniques,
-        record.message,
-        record.message_zh,
-        record.capture,
-        *(f"{name}:{value}" for name, value in record.fields.items()),
-    ]
-    return "\n".join(part for part in parts if part)

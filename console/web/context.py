@@ -16,6 +16,8 @@ from sqlalchemy.orm import Session
 from console.services.actor import Actor, Clock, Role
 from console.settings import Settings
 from console.store.engine import Store
+from console.store.search.contract import Search
+from console.store.search.sql_search import SqlSearch
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -67,6 +69,13 @@ def db() -> Session:
         store = console().store
         g.session = store.reader() if request.method in SAFE_METHODS else store.writer()
     return cast(Session, g.session)
+
+
+def search_of_request() -> Search:
+    """The store that searches findings for this request."""
+    if "search" not in g:
+        g.search = SqlSearch(db())
+    return cast(Search, g.search)
 
 
 def commit() -> None:

@@ -15,7 +15,7 @@ from markupsafe import Markup
 from console.services.actor import Role
 from console.services.sensors import State
 from console.web.context import console, zone
-from detectors.finding import Severity
+from detectors.finding import MAC, Severity
 from sensor.schema import FIELDS
 
 SEVERITIES = {
@@ -45,7 +45,12 @@ def register_filters(app: Flask) -> None:
         local=local_text,
     )
     app.jinja_env.globals.update(
-        Role=Role, severities=SEVERITIES, sensor_states=SENSOR_STATES, zone_name=zone_name, field_meaning=field_meaning
+        Role=Role,
+        severities=SEVERITIES,
+        sensor_states=SENSOR_STATES,
+        zone_name=zone_name,
+        field_meaning=field_meaning,
+        ends_field=ends_field,
     )
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
 
@@ -124,3 +129,8 @@ def field_meaning(name: str) -> str:
     """What the schema says about a field, in English as it is written there; "" for a field that it does not know."""
     field = FIELDS.get(name)
     return field.meaning if field else ""
+
+
+def ends_field(end: str, address: str) -> str:
+    """The field of an address of one end, "source" or "destination": of hardware, or of IP."""
+    return f"{end}.mac" if MAC.fullmatch(address) else f"{end}.ip"

@@ -10,6 +10,7 @@ from flask_babel import gettext as _
 
 from console.services.finding_filter import SEVERITIES, FindingFilter
 from console.store.models import Sensor
+from console.store.search.query.write import added, condition
 from console.web.display import severity_name, wire
 
 
@@ -20,6 +21,12 @@ class ActiveFilter:
     name: str
     value: str
     without: str
+
+
+def with_condition(wanted: FindingFilter, field: str, value: object, want: bool) -> str:
+    """The list with one more condition: findings that have this value of a field, or that do not."""
+    query = added(wanted.q, condition(field, value, want))
+    return url_for("findings.index", **wanted.query(q=query))
 
 
 def period_names() -> dict[str, str]:
@@ -58,7 +65,7 @@ def active_filters(wanted: FindingFilter, sensors: Iterable[Sensor]) -> list[Act
         ("rule", _("Rule"), wanted.rule, ""),
         ("technique", _("Technique"), wanted.technique, ""),
         ("sensor", _("Sensor"), sensor, None),
-        ("q", _("Text"), wanted.q, ""),
+        ("q", _("Query"), wanted.q, ""),
         ("since", _("Arrived since") if wanted.by == "received" else _("Since"), since, ""),
         ("until", _("Until"), wanted.until, ""),
     )

@@ -12,31 +12,48 @@ from console.services.actor import Role
 from console.services.errors import InvalidError
 from console.services.finding_filter import FindingFilter
 from console.services.findings import Verdict
-from console.web.context import actor, db, now, role_required, zone
+from console.store.search.fields import ALIASES, FIELDS, OWN, SearchField
+from console.store.search.query.errors import QueryError
+from console.store.search.query.lexer import MAX_QUERY
+from console.web import query_help
+from console.web.context import actor, db, now, role_required, search_of_request, zone
 from console.web.errors import refused
-from console.web.filters import active_filters, period_names, state_names
+from console.web.filters import active_filters, period_names, state_names, with_condition
 from detectors.attack.techniques import technique
 
 blueprint = Blueprint("findings", __name__, url_prefix="/findings")
 
 
-def _wanted() -> FindingFilter:
-    return FindingFilter.from_query(request.args.to_dict(flat=False))
+def _asked() -> findings.Asked:
+    wanted = FindingFilter.from_query(request.args.to_dict(flat=False))
+    return findings.Asked(db(), search_of_request(), actor(), wanted, now(), zone())
 
 
 @blueprint.get("/")
 def index() -> Any:
     """The list; its URL is the whole state."""
-    wanted = _wanted()
-    asked = (db(), actor(), wanted, now(), zone())
+    asked = _asked()
+    wanted = asked.filter
     known = sensors.all_sensors(db(), actor())
+    problem: QueryError | None = None
+    page, by_severity, protocols, bars = findings.NOTHING, {}, [], []
+    try:
+        page, bars = findings.search(asked), findings.histogram(asked)
+        by_severity, protocols = findings.count_severities(asked), findings.count_protocols(asked)
+    except QueryError as error:
+        problem = error
     return render_template(
         "findings/index.html",
         wanted=wanted,
-        page=findings.search(*asked),
-        by_severity=findings.count_severities(*asked),
-        protocols=findings.count_protocols(*asked),
-        bars=findings.histogram(*asked),
+        page=page,
+        by_severity=by_severity,
+        protocols=protocols,
+        bars=bars,
+        problem=problem,
+        away=getattr(asked.search, "away", ""),
+        longest=MAX_QUERY,
+        with_condition=with_condition,
+        suggested=FIELDS.values(),
         latest=findings.latest_id(db(), actor()),
         sensors=known,
         active=active_filters(wanted, known),
@@ -49,10 +66,31 @@ def index() -> Any:
 @blueprint.get("/news/<int:after>")
 def news(after: int) -> Any:
     """Asked again and again by the list: how many findings came since it was shown."""
-    count = findings.newer_than(db(), actor(), _wanted(), after, now(), zone())
+    try:
+        count = findings.newer_than(_asked(), after)
+    except QueryError:
+        count = 0
     if count and request.args.get("empty"):  # nobody loses their place in an empty list
         return Response(headers={"HX-Refresh": "true"})
     return render_template("findings/news.html", count=count)
+
+
+@blueprint.get("/help")
+def help_page() -> Any:
+    """How to write a query, and every field that one may name."""
+    protocols: dict[str, list[SearchField]] = {}
+    for field in FIELDS.values():
+        if field not in OWN:
+            protocols.setdefault(field.name.split(".", 1)[0], []).append(field)
+    return render_template(
+        "findings/help.html",
+        own=OWN,
+        protocols=protocols,
+        aliases=ALIASES,
+        examples=query_help.examples(),
+        rules=query_help.rules(),
+        types=query_help.types(),
+    )
 
 
 @blueprint.get("/<int:finding_id>")
@@ -65,6 +103,9 @@ def detail(finding_id: int) -> Any:
         frames=pcap.frames(finding.evidence.pcap),
         similar=findings.similar(db(), actor(), finding),
         techniques=[technique(item) for item in finding.techniques],
+        everything=FindingFilter(),
+        fields=FIELDS,
+        with_condition=with_condition,
         states=state_names(),
     )
 

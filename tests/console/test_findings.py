@@ -20,6 +20,7 @@ from records import PCAP, START_NS, STOP, record, send
 from console.services import findings
 from console.services.finding_filter import FindingFilter, moment
 from console.services.pcap import frames
+from console.store.search.sql_search import SqlSearch
 from detectors.finding import Evidence, Severity, Text
 
 SHANGHAI = ZoneInfo("Asia/Shanghai")
@@ -91,8 +92,11 @@ def listed(client, query: str) -> list[str]:
         ("q=SCANNED", "2"),
         ("q=scan 10.0.0.6", "2"),
         ("q=scan nothing", ""),
-        ("q=100%25_w", "3"),
-        ("q=%25", "3"),
+        ("q=100%25_wrong", "3"),
+        ("q=%25", ""),  # nothing to search for: the page says so
+        ("q=severity:critical", "1"),
+        ("q=-protocol:s7comm sev:low", ""),  # no such field
+        ("q=-protocol:s7comm severity:low&state=new", "3"),
         ("q=_wrong", "3"),
         ("q=' OR 1=1 --", ""),
         ("q=T0888", "2"),
@@ -420,7 +424,7 @@ def test_a_filter_survives_its_own_url(query):
 
 
 def test_bars_hold_every_finding_once_and_leave_no_holes(three, db, tree):
-    bars = findings.histogram(db, tree.plant, FindingFilter(), NOW, SHANGHAI)
+    bars = findings.histogram(findings.Asked(db, SqlSearch(db), tree.plant, FindingFilter(), NOW, SHANGHAI))
     assert sum(bar.total for bar in bars) == 3
     assert all(one.until == following.since for one, following in pairwise(bars))
     assert len(bars) <= findings.MAX_BUCKETS
@@ -434,7 +438,7 @@ def test_bars_of_any_span_hold_every_finding(client, db, tree, since_ns):
     early = record(1) | {"@timestamp": "1970-01-01T00:00:00Z", "finding.last_seen": "1970-01-01T00:00:00Z"}
     first = early if since_ns == 0 else record(1, first_ns=since_ns, last_ns=since_ns)
     assert send(client, tree.plant_key, [first, record(2, SCAN)]).json["stored"] == 2
-    bars = findings.histogram(db, tree.plant, FindingFilter(), NOW, SHANGHAI)
+    bars = findings.histogram(findings.Asked(db, SqlSearch(db), tree.plant, FindingFilter(), NOW, SHANGHAI))
     assert sum(bar.total for bar in bars) == 2
     assert 1 <= len(bars) <= findings.MAX_BUCKETS
 
@@ -442,7 +446,7 @@ def test_bars_of_any_span_hold_every_finding(client, db, tree, since_ns):
 def test_a_day_is_a_day_of_the_installations_zone(client, db, tree):
     send(client, tree.plant_key, [record(n, source_ip=f"10.0.0.{n}", first_ns=START_NS - n * 96 * HOUR_NS,
                                          last_ns=START_NS - n * 96 * HOUR_NS) for n in range(1, 15)])  # fmt: skip
-    bars = findings.histogram(db, tree.plant, FindingFilter(), NOW, SHANGHAI)
+    bars = findings.histogram(findings.Asked(db, SqlSearch(db), tree.plant, FindingFilter(), NOW, SHANGHAI))
     assert {bar.since.astimezone(SHANGHAI).hour for bar in bars} == {0}
 
 

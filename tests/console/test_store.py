@@ -27,7 +27,9 @@ def empty(tmp_path) -> Store:
 def test_an_empty_file_is_migrated_to_what_the_models_say(empty):
     upgrade(empty)
     with empty.engine.connect() as connection:
-        assert compare_metadata(MigrationContext.configure(connection), Base.metadata) == []
+        # the embedded index is no truth and no model: FTS5 and its own tables
+        truth = {"include_name": lambda name, kind, _: kind != "table" or not name.startswith("finding_search")}
+        assert compare_metadata(MigrationContext.configure(connection, opts=truth), Base.metadata) == []
 
 
 def test_migrating_again_changes_nothing(empty):

@@ -23,6 +23,7 @@ KEYWORDS = {
     # services say no with an English msgid, which the web layer translates
     "InvalidError": None,
     "ConflictError": None,
+    "QueryError": None,
     "NotFoundError": None,
     "ForbiddenError": None,
     "PullError": None,

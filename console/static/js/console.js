@@ -48,6 +48,70 @@
     document.querySelectorAll("form[data-auto] :disabled").forEach((field) => { field.disabled = false; });
   });
 
+  // The word of the query that is being typed, completed: names of fields, then their values. A list as ARIA has it.
+  const query = document.getElementById("query");
+  if (query?.list) {
+    const options = [...query.list.options].map(({ value, label, dataset }) => ({ value, label, values: dataset.values }));
+    const list = document.createElement("ul");
+    Object.assign(list, { className: "suggest", id: "query-suggest", hidden: true, role: "listbox" });
+    query.removeAttribute("list");
+    query.after(list);
+    const attributes = { role: "combobox", "aria-autocomplete": "list", "aria-controls": list.id, "aria-expanded": "false" };
+    Object.entries(attributes).forEach(([name, value]) => query.setAttribute(name, value));
+    let chosen = -1;
+    const word = () => query.value.slice(0, query.selectionStart).match(/[^\s()"[\]{}]*$/)[0];
+    const hide = () => { list.hidden = true; chosen = -1; query.setAttribute("aria-expanded", "false"); query.removeAttribute("aria-activedescendant"); };
+    const found = (typed) => {
+      const [name, value] = typed.split(":");
+      if (value !== undefined) {
+        const field = options.find((option) => option.value === `${name}:`);
+        return (field?.values ?? "").split(" ").filter((v) => v && v.startsWith(value) && v !== value).map((v) => ({ value: `${name}:${v}`, label: "" }));
+      }
+      if (name.length < 2) return [];
+      const score = ({ value: v }) => (v.startsWith(name) ? 0 : v.includes(`.${name}`) ? 1 : 2);
+      return options.filter(({ value: v }) => v.includes(name)).sort((a, b) => score(a) - score(b)).slice(0, 12);
+    };
+    const choose = (item) => {
+      const typed = word().replace(/^[-!+]+/, ""), at = query.selectionStart;
+      query.setRangeText(item.dataset.value, at - typed.length, at, "end");
+      query.focus();
+      query.dispatchEvent(new Event("input"));
+    };
+    const mark = (number) => {
+      chosen = number;
+      [...list.children].forEach((item, i) => item.setAttribute("aria-selected", String(i === number)));
+      query.setAttribute("aria-activedescendant", list.children[number].id);
+      list.children[number].scrollIntoView({ block: "nearest" });
+    };
+    query.addEventListener("input", () => {
+      hide();
+      const items = found(word().replace(/^[-!+]+/, "").toLowerCase()).map(({ value, label }, i) => {
+        const item = document.createElement("li"), name = document.createElement("span"), meaning = document.createElement("span");
+        Object.assign(item, { id: `query-suggest-${i}`, role: "option" });
+        item.dataset.value = value;
+        name.textContent = value; name.className = "mono";
+        meaning.textContent = label; meaning.className = "dim";
+        item.append(name, meaning);
+        return item;
+      });
+      list.replaceChildren(...items);
+      list.hidden = !items.length;
+      query.setAttribute("aria-expanded", String(items.length > 0));
+    });
+    query.addEventListener("keydown", (event) => {
+      if (list.hidden) return;
+      const last = list.children.length - 1;
+      if (event.key === "ArrowDown") mark(chosen < last ? chosen + 1 : 0);
+      else if (event.key === "ArrowUp") mark(chosen > 0 ? chosen - 1 : last);
+      else if (event.key === "Escape") hide();
+      else if ((event.key === "Enter" || event.key === "Tab") && chosen >= 0) choose(list.children[chosen]);
+      else return;
+      event.preventDefault();
+    });
+    list.addEventListener("mousedown", (event) => { event.preventDefault(); const item = event.target.closest("li"); if (item) choose(item); });
+    query.addEventListener("blur", hide);
+  }
+
   document.addEventListener("click", async (event) => {
     const button = event.target.closest("[data-copy]");
     if (!button) return;

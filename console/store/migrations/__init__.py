@@ -8,7 +8,7 @@ from alembic import command
 from alembic.config import Config
 
 from console.store.engine import WRITES, Store
-from console.store.search import triggers
+from console.store.search import embedded, triggers
 
 
 def upgrade(store: Store, revision: str = "head") -> None:
@@ -24,3 +24,6 @@ def upgrade(store: Store, revision: str = "head") -> None:
         config.attributes["connection"] = connection
         command.upgrade(config, revision)
         triggers.install(connection)
+        embedded.install(connection)
+    if revision == "head":
+        embedded.catch_up(engine)

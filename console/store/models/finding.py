@@ -21,7 +21,6 @@ class Finding(OrgOwned):
     first_seen, last_seen: capture times; received_at: when the first record arrived; updated_at: the latest.
     verdict: what people decided (console.services.findings.Verdict), None while it is new.
     risk: score, factors and equation (en, zh) that the severity comes from, empty where the sensor sent none.
-    search_text: all that the text search looks through.
     """
 
     __tablename__ = "finding"
@@ -62,7 +61,6 @@ class Finding(OrgOwned):
     verdict_note: Mapped[str] = mapped_column(Text, default="")
     verdict_at: Mapped[datetime | None]
     verdict_by_id: Mapped[int | None] = mapped_column(ForeignKey("user_account.id"))
-    search_text: Mapped[str] = mapped_column(Text, deferred=True)
 
     sensor: Mapped[Sensor] = relationship()
     verdict_by: Mapped[User | None] = relationship()

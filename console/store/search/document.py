@@ -7,16 +7,17 @@ from datetime import UTC, datetime
 from ipaddress import IPv6Address, ip_address
 from typing import TYPE_CHECKING, Any
 
-from console.store.search.fields import FIELDS, ORGANISATION, TOKENS, SearchField
+from console.store.search.fields import FIELDS, ORGANISATION, OWN, RANK, TOKENS, SearchField
 from console.store.search.text import GAP, MESSAGE, NAME, OTHER, value_token, words
 from detectors.finding import MAC
 
 if TYPE_CHECKING:
     from console.store.models import Finding
 
-MAX_WORDS = 6_000  # of one finding; a long explanation has some hundreds
-MAX_VALUES = 200  # of one field, and fields of one finding
+MAX_LETTERS = 80_000  # of all words of one finding; a long explanation has some thousands
+MAX_FIELDS, MAX_LIST = 40, 20  # fields that a sensor sends beside the row, values of one of them
 MAX_LONG, MIN_LONG = 2**63 - 1, -(2**63)
+_OWN = frozenset(field.name for field in OWN)
 _IS_CUT = value_token("finding.cut", "true")
 
 
@@ -69,15 +70,13 @@ def _values(row: Finding) -> dict[str, list[Any]]:
     }
     for end, address in (("source", row.source_ip), ("destination", row.destination_ip)):
         given[f"{end}.mac" if MAC.fullmatch(address) else f"{end}.ip"] = address
-    # what a sensor sends beside the row never takes the place of the row's own
-    taken = {field.name for field in FIELDS.values() if field.kept != "token"} | {"rule.name", "message"}
-    for name, value in list(row.fields.items())[:MAX_VALUES]:
-        if name in FIELDS and name not in taken and not given.get(name):
+    for name, value in list(row.fields.items())[:MAX_FIELDS]:
+        if name in FIELDS and name not in _OWN:  # never in the place of what the row says
             given[name] = value
     found: dict[str, list[Any]] = {}
     for name, value in given.items():
         listed = value if isinstance(value, list) else [value]
-        fitting = [item for item in (typed(FIELDS[name], item) for item in listed[:MAX_VALUES]) if item is not None]
+        fitting = [item for item in (typed(FIELDS[name], item) for item in listed[:MAX_LIST]) if item is not None]
         if fitting:
             found[name] = fitting
     return found
@@ -111,25 +110,35 @@ def _texts(row: Finding) -> Iterator[tuple[str, str]]:
         yield OTHER, text
 
 
-def tokens(row: Finding) -> str:
-    """All tokens of a finding in one line: values of fields, then words."""
+def tokens(row: Finding | Any) -> str:
+    """All tokens of a finding in one line: values of fields, then words. row: or whatever has its columns."""
     found: list[str] = []
     for name, values in _values(row).items():
         for value in values:
             found.append(value_token(name, str(value).lower() if isinstance(value, bool) else str(value)))
             if FIELDS[name].type == "ip":
                 found.append(value_token(f"{name}#", sixteen(value)))
-    left = MAX_WORDS
+    left = MAX_LETTERS
     for place, text in _texts(row):
         if not text:
             continue
-        here = words(text)[:left]
-        left -= len(here)
-        found += [GAP, *(place + word for word in here)]
-        if left <= 0:
-            found.append(_IS_CUT)
+        if left < 0:
             break
+        found.append(GAP)
+        for word in words(text[:MAX_LETTERS]):
+            left -= len(word)
+            if left < 0:
+                break
+            found.append(place + word)
+        if len(text) > MAX_LETTERS:
+            left = -1
+    if left < 0 or len(row.fields) > MAX_FIELDS or any(_is_long(value) for value in row.fields.values()):
+        found.append(_IS_CUT)
     return " ".join(found)
+
+
+def _is_long(value: Any) -> bool:
+    return isinstance(value, list) and len(value) > MAX_LIST
 
 
 def _utc(moment: datetime) -> str:
@@ -150,11 +159,13 @@ def document(row: Finding) -> dict[str, Any]:
         "finding.number": row.id,
         "finding.count": row.count,
         "rule.severity": row.severity_word,
+        RANK: row.severity,
         "rule.name": row.rule_name_en,
         "rule.name_zh": row.rule_name_zh,
         "message": row.message_en,
         "message_zh": row.message_zh,
         "sensor": row.sensor.name,
+        "sensor.number": row.sensor_id,
         "site": row.sensor.segment.site.name,
         "segment": row.sensor.segment.name,
         "state": row.verdict or "new",
@@ -165,7 +176,9 @@ def document(row: Finding) -> dict[str, Any]:
         found["finding.risk"] = score
     for name, values in _values(row).items():
         found[name] = values if len(values) > 1 or FIELDS[name].many else values[0]
-    found[TOKENS] = line = tokens(row)
+    line = tokens(row)
     if line.endswith(_IS_CUT):
         found["finding.cut"] = True
+    places = (value_token(name, found[name]) for name in ("sensor", "site", "segment"))
+    found[TOKENS] = " ".join([line, *places])
     return found

@@ -89,6 +89,7 @@ OWN: tuple[SearchField, ...] = (
         "地址后的设备：Modbus 单元、DNP3 子站",
     ),
     SearchField("sensor", "keyword", "name of the sensor", "探针名称", kept="place"),
+    SearchField("sensor.number", "long", "the sensor's number in this console", "探针在本平台的编号", kept="row"),
     SearchField("site", "keyword", "place of the sensor", "探针所在厂区", kept="place"),
     SearchField("segment", "keyword", "network segment of the sensor", "探针所在网段", kept="place"),
     SearchField(
@@ -170,6 +171,7 @@ ALIASES: dict[str, tuple[str, ...]] = {
 
 ORGANISATION = "organisation.id"  # whose it is; every search is limited to it from outside, no query names it
 TOKENS = "search"  # the words and values that queries ask for: console.store.search.document.tokens
+RANK = "rule.severity_rank"  # of a document: 1 informational to 5 critical, to sort by
 SHOWN_ONLY = ("rule.name_zh", "message_zh")  # in a document, searched under the name without the ending
 
 _NATIVE: dict[SearchType, dict[str, Any]] = {
@@ -189,5 +191,6 @@ def mapping() -> dict[str, Any]:
     properties: dict[str, Any] = {field.name: dict(_NATIVE[field.type]) for field in FIELDS.values()}
     properties |= {name: {"type": "text"} for name in SHOWN_ONLY}
     properties[ORGANISATION] = {"type": "long"}
+    properties[RANK] = {"type": "byte"}
     properties[TOKENS] = {"type": "text", "analyzer": "whitespace", "norms": False}
     return {"dynamic": "strict", "subobjects": False, "properties": properties}

@@ -15,6 +15,7 @@ from functools import lru_cache
 
 MAX_TOKEN = 250  # UTF-16 units, which Elasticsearch counts; longer values are compared by their beginning
 MAX_WORD = 64  # characters; a longer run of letters is cut into pieces of this length
+MAX_KEPT = 300  # characters of a text whose words are remembered: names and addresses come again and again
 GAP = "|"  # between two texts: no phrase reaches across
 SPACE = "\u00a0"  # inside a token; folding leaves none of these elsewhere
 NAME, MESSAGE, OTHER = "n~", "m~", "o~"
@@ -22,7 +23,7 @@ PLACES = (NAME, MESSAGE, OTHER)  # where a word without a field may stand
 
 _CJK = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003fffd"
 _RUNS = re.compile(f"([{_CJK}]+)|((?:(?![{_CJK}])[^\\W_])+)")
-_BLANK = re.compile(r"[\s\x00-\x20\x7f-\xa0]+")
+BLANK = re.compile(r"[\s\x00-\x20\x7f-\xa0]+")
 
 
 def fold(text: str) -> str:
@@ -39,7 +40,7 @@ def _cut(token: str) -> str:
 
 def value_token(field: str, value: str) -> str:
     """The token that says: this field has this value, compared without case."""
-    return _cut(f"{field}={_BLANK.sub(SPACE, fold(value))}")
+    return _cut(f"{field}={BLANK.sub(SPACE, fold(value))}")
 
 
 def runs(text: str) -> Iterator[tuple[str, bool]]:
@@ -48,9 +49,17 @@ def runs(text: str) -> Iterator[tuple[str, bool]]:
         yield match[0], bool(match[1])
 
 
-@lru_cache(maxsize=4096)
 def words(text: str) -> tuple[str, ...]:
     """All words of a text in their order, each at its place."""
+    return _known_words(text) if len(text) <= MAX_KEPT else _words(text)
+
+
+@lru_cache(maxsize=4096)
+def _known_words(text: str) -> tuple[str, ...]:
+    return _words(text)
+
+
+def _words(text: str) -> tuple[str, ...]:
     found: list[str] = []
     for run, chinese in runs(text):
         if chinese:

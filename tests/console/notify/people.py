@@ -44,7 +44,6 @@ def finding(session: Session, actor: Actor, sensor_id: int, **changes: Any) -> F
         "message_zh": "工程站停止了控制器的程序。",
         "fields": {},
         "drill": False,
-        "search_text": "",
     }
     row = Finding(**{**columns, **changes})
     session.add(row)

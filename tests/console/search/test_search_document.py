@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from console.store.models import Finding, Segment, Sensor, Site
-from console.store.search.document import MAX_WORDS, document, sixteen, tokens
+from console.store.search.document import MAX_LETTERS, document, sixteen, tokens
 from console.store.search.fields import ALIASES, FIELDS, ORGANISATION, OWN, TOKENS, mapping
 from console.store.search.text import MAX_TOKEN, SPACE, fold, phrase, value_token, words
 from sensor.schema import FIELDS as SCHEMA
@@ -24,7 +24,7 @@ def finding(**changes) -> Finding:
         "rule_name_en": "Function codes scanned", "rule_name_zh": "功能码扫描", "severity": 3, "protocol": "modbus",
         "first_seen": WHEN, "last_seen": WHEN, "received_at": WHEN, "updated_at": WHEN, "count": 2,
         "source_ip": "10.0.0.6", "source_port": 49152, "destination_ip": "00:0c:29:aa:bb:cc", "destination_port": None,
-        "station": 3, "techniques": ["T0888"],
+        "station": 3, "sensor_id": 4, "techniques": ["T0888"],
         "message_en": "A host tried codes.", "message_zh": "一台主机试遍了功能码。",
         "fields": {"modbus.function_code": 8, "unknown.field": "mystery", "anomalies": ["a b", "c"]}, "risk": {},
         "capture": "", "drill": False, "verdict": None,
@@ -41,10 +41,11 @@ def test_a_document_has_the_names_of_the_sensors_findings():
         "finding.last_seen": "2026-11-22T08:00:00.123456Z",
         "finding.received": "2026-11-22T08:00:00.123456Z", "finding.number": 7, "finding.count": 2,
         "finding.id": "s1/1764000000/1", "rule.id": "scan.functions", "rule.name": "Function codes scanned",
-        "rule.name_zh": "功能码扫描", "rule.severity": "medium", "message": "A host tried codes.",
+        "rule.name_zh": "功能码扫描", "rule.severity": "medium", "rule.severity_rank": 3,
+        "message": "A host tried codes.",
         "message_zh": "一台主机试遍了功能码。", "threat.technique.id": ["T0888"], "network.protocol": "modbus",
         "source.ip": "10.0.0.6", "source.port": 49152, "destination.mac": "00:0c:29:aa:bb:cc", "station": 3,
-        "sensor": "s1", "site": "North works", "segment": "Line 1", "state": "new", "drill": False,
+        "sensor": "s1", "sensor.number": 4, "site": "North works", "segment": "Line 1", "state": "new", "drill": False,
         "modbus.function_code": 8, "anomalies": ["a b", "c"],
     }  # fmt: skip
     for token in ("rule.id=scan.functions", "anomalies=a\u00a0b", "o~mystery", "n~功能", "n~描", "m~codes"):
@@ -75,7 +76,7 @@ def test_what_a_sensor_sends_beside_the_row_does_not_take_the_rows_place():
 def test_more_words_than_are_searched_are_told():
     made = document(finding(message_en="word " * 20_000))
     assert made["finding.cut"] is True
-    assert made[TOKENS].count("m~word") < MAX_WORDS
+    assert made[TOKENS].count("m~word") * 4 <= MAX_LETTERS
     assert "finding.cut" not in document(finding())
 
 
