@@ -24,6 +24,7 @@ BLUEPRINTS = (
     "console.web.acknowledge",
     "console.web.bulletins",
     "console.web.sharing",
+    "console.web.search_index",
     "console.api.ingest",
     "console.api.taxii",
 )

@@ -128,11 +128,20 @@ def _open_to_all(folder: Path) -> bool:
 class Node:
     """One node with its data in a folder of its own, which goes when it stops. `url` says where it listens."""
 
-    def __init__(self, settings: Mapping[str, str] | None = None, watched: int = -1) -> None:
-        """settings: of elasticsearch.yml, besides and instead of SETTINGS. watched: see `watch`; -1 for nobody."""
+    def __init__(
+        self,
+        settings: Mapping[str, str] | None = None,
+        watched: int = -1,
+        files: Mapping[str, bytes] | None = None,
+        password: str = "",
+    ) -> None:
+        """settings: of elasticsearch.yml, besides and instead of SETTINGS; "": take one of those away. watched: see
+        `watch`; -1 for nobody. files: put beside elasticsearch.yml, for instance certificates. password: of the user
+        `elastic`, where security is on."""
         self.url = ""
+        self._files, self._password = files or {}, password
         self._watched = watched
-        self._settings = {**SETTINGS, **(settings or {})}
+        self._settings = {name: value for name, value in {**SETTINGS, **(settings or {})}.items() if value}
         self._process: subprocess.Popen[bytes] | None = None
         place = Path(tempfile.gettempdir())
         self._folder = Path(
@@ -144,13 +153,15 @@ class Node:
         if why := why_not():
             raise NodeError(why)
         home = self._folder / NAME
-        if not home.exists():
+        fresh = not home.exists()
+        if fresh:
             self._unpack(home)
         java = java_home()
         assert java is not None
         root = os.geteuid() == 0
         if root and not _open_to_all(java):
-            java = Path(shutil.copytree(java, self._folder / "java", symlinks=True))
+            copied = self._folder / "java"
+            java = copied if copied.exists() else Path(shutil.copytree(java, copied, symlinks=True))
         environment = {
             "PATH": os.environ.get("PATH", os.defpath),
             "HOME": str(self._folder),
@@ -159,6 +170,11 @@ class Node:
             "ES_JAVA_HOME": str(java),
             "ES_JAVA_OPTS": f"-Xms{HEAP} -Xmx{HEAP}",
         }
+        if self._password and fresh:
+            keystore = [home / "bin" / "elasticsearch-keystore"]
+            subprocess.run([*keystore, "create"], env=environment, check=True, capture_output=True)
+            given = [*keystore, "add", "--stdin", "bootstrap.password"]
+            subprocess.run(given, env=environment, input=self._password.encode(), check=True, capture_output=True)
         if root:
             for path in (self._folder, *self._folder.rglob("*")):
                 os.chown(path, NOBODY, NOBODY, follow_symlinks=False)
@@ -214,6 +230,8 @@ class Node:
         text = "".join(f"{name}: {value}\n" for name, value in settings.items())
         (home / "config" / "elasticsearch.yml").write_text(text)
         (home / "config" / "jvm.options").write_text(JVM_OPTIONS)
+        for name, content in self._files.items():
+            (home / "config" / name).write_bytes(content)
 
     def _wait(self) -> str:
         assert self._process is not None
@@ -223,9 +241,12 @@ class Node:
             said = log.read_text(errors="replace")
             listens = _LISTENS.search(said)
             if listens and "] started" in said:
+                if self._settings.get("xpack.security.http.ssl.enabled") == "true":
+                    return f"https://{listens[1]}"
                 url = f"http://{listens[1]}"
-                with urllib.request.urlopen(f"{url}/_cluster/health?wait_for_status=green&timeout=30s") as answer:
-                    answer.read()
+                if not self._password:
+                    with urllib.request.urlopen(f"{url}/_cluster/health?wait_for_status=green&timeout=30s") as answer:
+                        answer.read()
                 return url
             if self._process.poll() is not None:
                 break

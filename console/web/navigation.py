@@ -27,4 +27,5 @@ NAVIGATION = (
     Place("bulletins.index", lazy_gettext("Bulletins"), "b", "bulletin"),
     Place("contacts.index", lazy_gettext("Contacts"), "c", "contact"),
     Place("sensors.index", lazy_gettext("Sensors"), "s", "sensor"),
+    Place("search_index.index", lazy_gettext("Search index"), "x", "search", Role.ADMINISTRATOR),
 )

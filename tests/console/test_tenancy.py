@@ -12,7 +12,7 @@ from console.notify.channels import channels
 from console.services import bulletins, contacts, peers, subscriptions
 from console.services.subscriptions import NewSubscription
 from console.store.base import Base
-from console.store.models import Finding, Incident
+from console.store.models import Finding, Incident, IndexDeadLetter
 from detectors.finding import Text
 
 CANARY = "canary-4711"
@@ -60,6 +60,11 @@ def theirs(db, client, tree, clock, settings) -> dict[str, int]:
     peer, _ = peers.register(db, tree.plant, CANARY, sorted(peers.RELATIONS)[0], clock())
     wanted = NewSubscription(CANARY, "https://203.0.113.9/taxii2/", CANARY, CANARY)
     subscription = subscriptions.subscribe(db, tree.plant, wanted, clock(), allow_private=False)
+    letter = IndexDeadLetter(
+        organisation_id=tree.plant.organisation_id, kind="finding", row_id=1, document_id=CANARY, period="2026-11",
+        reason=CANARY, attempts=1, first_at=clock(), last_at=clock(),
+    )  # fmt: skip
+    db.add(letter)
     db.commit()
     found = {
         "finding_id": db.scalars(select(Finding.id)).one(),
@@ -71,6 +76,7 @@ def theirs(db, client, tree, clock, settings) -> dict[str, int]:
         "bulletin_id": bulletin.id,
         "peer_id": peer.id,
         "subscription_id": subscription.id,
+        "letter_id": letter.id,
     }
     db.rollback()
     return found

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 
 import pytest
 from index_kit import Faults, Fed, fed_by, spoiled
+from pydantic import SecretStr
 from sqlalchemy import delete, select, text
 
 from console.services import findings, search_index
@@ -365,6 +366,21 @@ def test_a_request_that_is_too_large_is_cut_until_it_fits(on):
         on.settle(indexer)
         assert faults.too_long
     assert on.documents().keys() == on.truth()
+
+
+@pytest.mark.parametrize(
+    ("given", "header"),
+    [
+        ({"elasticsearch_api_key": SecretStr("aWQ6a2V5")}, "ApiKey aWQ6a2V5"),
+        ({"elasticsearch_username": "feeder", "elasticsearch_password": SecretStr("s3")}, "Basic ZmVlZGVyOnMz"),
+    ],
+)
+def test_every_request_carries_the_key_or_the_login_of_the_settings(on, given, header):
+    on.send(1)
+    on.settings = on.settings.model_copy(update=given)
+    with Faults(on.settings.elasticsearch_url) as faults, on.through(faults) as indexer:
+        on.settle(indexer)
+        assert faults.logins == {header}
 
 
 def test_comparison_names_what_is_missing_too_many_or_different_and_repair_puts_it_right(on):
