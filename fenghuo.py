@@ -31,6 +31,7 @@ from commands.weights import WEIGHTS, weighed
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from detectors.pipeline import Options
     from sensor.capture.source import Capture
 
 CAPTURES = click.argument("captures", nargs=-1, required=True, metavar="CAPTURE...")
@@ -256,6 +257,9 @@ def sensor() -> None:
 @click.option(
     "--spool-quota", type=Size(), default="2G", show_default=True, help="What they may need there; see docs/sensor.md."
 )
+@click.option(
+    "--console-key", default="", metavar="FINGERPRINT", help="Take configuration that is signed with this key only."
+)
 @click.option("--name", default="", help="This sensor's name, to begin before its console was ever reached.")
 @click.option("--once", is_flag=True, help="End when everything is sent; otherwise stay, with a heartbeat.")
 @ENFORCED
@@ -279,6 +283,7 @@ def sensor_run(
     key: str | None,
     spool: str,
     spool_quota: int,
+    console_key: str,
     name: str,
     once: bool,
     ledger_file: Path | None,
@@ -288,7 +293,8 @@ def sensor_run(
 ) -> None:
     """Listen on interfaces, or inspect captures; keep what is found on disk, send it to the console.
 
-    Rules are loaded again when their files change, or at once on SIGHUP; what is broken is told and the rest goes on.
+    Rules are loaded again when their files change; on SIGHUP all files that were given are read again at once. What is
+    broken is told, and what was in force stays. What the console gives for this sensor is taken when it is signed.
 
     On an interface it runs until it is ended (SIGTERM, Ctrl-C); it needs the capability CAP_NET_RAW and never sends
     there. A capture is inspected once: starting again with the same spool sends nothing twice. The key is read from a
@@ -315,13 +321,17 @@ def sensor_run(
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("httpx").setLevel(logging.WARNING)
     try:
-        declared = weighed(enforced(**plant), ledger_file=ledger_file, override_file=override_file)
-        declared = with_rules(declared, rule_folders)
-        if archive_folder:
-            declared = dataclasses.replace(declared, archive=archive_target(archive_folder))
+        target = archive_target(archive_folder) if archive_folder else None
+
+        def declared() -> Options:
+            said = weighed(enforced(**plant), ledger_file=ledger_file, override_file=override_file)
+            return dataclasses.replace(with_rules(said, rule_folders), archive=target)
+
+        folder = Path(spool)
         program = SensorProgram(
-            url, secret, Path(spool), name, complain, artifacts, artifacts_size, declared, spool_bytes=spool_quota
-        )
+            url, secret, folder, name, complain, artifacts, artifacts_size, declared(),
+            console_key=console_key, reread=declared, spool_bytes=spool_quota,
+        )  # fmt: skip
         signal.signal(signal.SIGTERM, lambda *_: program.stop())
         signal.signal(signal.SIGHUP, lambda *_: program.reload())
         signal.signal(signal.SIGINT, lambda *_: program.stop())

@@ -18,6 +18,7 @@ BLUEPRINTS = (
     "console.web.overview",
     "console.web.findings",
     "console.web.sensors",
+    "console.web.configuration",
     "console.web.account",
     "console.web.incidents",
     "console.web.contacts",

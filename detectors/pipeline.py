@@ -67,6 +67,7 @@ from detectors.tags.detector import Tags
 from detectors.tags.file import Tag
 from detectors.tickets import Ticket
 from detectors.unanswered import Unanswered
+from detectors.yara_rules import YaraRules
 from detectors.yara_scan import Scanner, YaraScan
 from sensor.archive.origin import Target
 from sensor.capture.frames import FrameBatch
@@ -95,8 +96,8 @@ class Options:
         `learn_share` of its time span.
     indicators: items as `GET /api/v1/config` gives them, see detectors/indicators.py.
     capture: path that every finding carries, "" for none.
-    rules: Sigma rules in place of those that are shipped. rule_folders: those from which they came besides, to be
-        watched by a sensor that runs.
+    rules: Sigma rules in place of those that are shipped; yara: the same for artifacts. rule_folders: those from which
+        the former came besides, to be watched by a sensor that runs.
     health: state and losses of the interfaces that are captured from, asked again and again; None in a capture.
     baseline: what is normal here, to compare with; None where there is none.
     artifacts: folder in which blocks and files from the wire are kept, None for none; artifacts_bytes: its quota.
@@ -115,6 +116,7 @@ class Options:
     indicators: Sequence[Mapping[str, Any]] = field(default_factory=tuple)
     capture: str = ""
     rules: RuleSet | None = None
+    yara: YaraRules | None = None
     rule_folders: tuple[Path, ...] = ()
     health: Callable[[], Sequence[Health]] | None = None
     baseline: Baseline | None = None
@@ -139,7 +141,7 @@ def rules_of(options: Options) -> RuleSet:
 
 def carving(options: Options) -> Carving:
     """Carving into a folder, or none, with YARA over what is carved."""
-    scan = YaraScan(jail=options.jail)
+    scan = YaraScan(options.yara, options.jail)
     store = Store(options.artifacts, options.artifacts_bytes) if options.artifacts else options.store
     return Carving(store, [Watcher(scan.artifact, scan.due)])
 

@@ -21,6 +21,9 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
+from detectors import knowledge
+from detectors.bundle.keeper import Keeper
+from detectors.bundle.signed import BundleError
 from detectors.carving.store import QUOTA_BYTES, Store
 from detectors.content import rules_folder
 from detectors.finding import Finding, FindingId, to_dict
@@ -28,11 +31,13 @@ from detectors.live_feed import LiveFeed, LiveOptions
 from detectors.losses import loss_line
 from detectors.pipeline import Options, merge, rules_of
 from detectors.sigma.watch import RuleWatch
+from detectors.vitals import Vitals
 from detectors.worker.fork_server import ForkServer, ForkServerError
 from detectors.worker.quarantine import Quarantine
 from detectors.worker.services import Services
 from detectors.worker.setup import Learning, Setup
 from detectors.worker.supervisor import Worker, WorkerError
+from detectors.yara_rules import YaraRules
 from detectors.yara_rules import shipped as shipped_yara
 from sensor.archive.origin import Target
 from sensor.capture.ahead import ahead
@@ -68,19 +73,29 @@ class SensorProgram:
         artifacts: Path | None = None,
         artifacts_bytes: int = QUOTA_BYTES,
         declared: Options | None = None,
+        *,
+        console_key: str = "",
+        reread: Callable[[], Options] | None = None,
         hook: str = "",
         spool_bytes: int = SPOOL_BYTES,
     ) -> None:
         """folder: spool and notes. name: this sensor's, where it must work before it has ever reached its console.
 
         artifacts, artifacts_bytes: see Options; on interfaces those of LiveOptions.
-        declared: what the plant says of itself: baseline, tags, tickets. hook: for tests, see worker/child.py.
+        declared: what the plant says of itself: baseline, tags, tickets. reread: says it anew, from the same files.
+        console_key: fingerprint of the only key whose configuration counts, "" for the first that comes.
+        hook: for tests, see worker/child.py.
         spool_bytes: what the spool may need on disk.
 
         SpoolError, UplinkError where folder, address or key cannot be used.
         """
         self._folder = folder
-        self._declared = declared or Options()
+        self._local = self._declared = declared or Options()
+        self._reread = reread
+        self._keeper = Keeper(folder / "configuration", console_key)
+        self._vitals = Vitals()
+        self._services: Services | None = None
+        self._change = threading.Lock()
         self._say = say
         self._spool = Spool(folder / "spool", self._loss_line, quota_bytes=spool_bytes)
         self._uplink = Uplink(url, key, self._spool)
@@ -182,22 +197,21 @@ class SensorProgram:
         learned = self._declared.learning
         archive = self._archive(str(options.ring or ""))
         folder = archive.folder if archive else None
-        services = Services(store, shipped_yara, feed.cut, learned.path if learned else None, folder)
+        services = Services(store, self._yara, feed.cut, learned.path if learned else None, folder)
         learning = Learning(learned.length_ns, -1, learned.past) if learned else None
         declared = self._options(archive=archive, interfaces=", ".join(options.interfaces))
         setup = Setup(declared, True, feed.keeps_frames, store.history if store else None, learning)
         worker = self._worker = self._new_worker(setup, self._spooled, services)
         self._say(f"listening on {feed.listening()}")
-        folders = (rules_folder(), *self._declared.rule_folders)
-        self._watch = RuleWatch(folders, rules_of(self._declared), lambda rules: worker.change(rules=rules))
-        self._watch.start()
+        self._services = services
+        self._watch_rules(worker)
         try:
             for frames in feed:
                 worker.put(frames, feed.health, self._keep)
                 self._keep()
             worker.finish(self._keep)
         finally:
-            self._watch.stop()
+            self._stop_watching()
             self._next_flush = 0.0
             self._keep()
             worker.close()
@@ -212,6 +226,7 @@ class SensorProgram:
 
     def _spooled(self, finding: Finding) -> None:
         """Put a finding into the spool."""
+        self._vitals.found(finding)
         try:
             self._spool.append(lambda sequence: self._line(finding, sequence))
         except (ValueError, TypeError):
@@ -219,9 +234,53 @@ class SensorProgram:
             log.exception("the spool does not take a finding of %s", finding.rule_id)
 
     def reload(self) -> None:
-        """Load the rules again; may be called from a signal handler."""
+        """Read what the plant declared in files again; may be called from a signal handler."""
+        threading.Thread(target=self._declare_anew, name="reload", daemon=True).start()
+
+    def _declare_anew(self) -> None:
+        if self._reread is not None:
+            try:
+                self._local = self._reread()
+            except (SystemExit, Exception) as error:
+                if not isinstance(error, SystemExit):  # otherwise it has been told
+                    self._say(str(error))
+                self._say("what stands in the files cannot be used: what was declared before stays in force")
+                return
+        self._apply()
         if self._watch is not None:
             self._watch.ask()
+        self._say("the files were read again")
+
+    def _apply(self) -> None:
+        """Put in force what the plant and the console declare now."""
+        with self._change:
+            before, self._declared = self._declared, self._keeper.applied(self._local)
+            names = ("rules", "yara", "baseline", "tags", "tickets", "overrides", "ledger")
+            changes = {it: getattr(self._declared, it) for it in names}
+            changes = {name: value for name, value in changes.items() if value != getattr(before, name)}
+            if not changes or self._worker is None or self._feed is None:
+                return
+            if "rules" in changes and changes["rules"] is None:
+                changes["rules"] = rules_of(self._declared)
+            if "yara" in changes and self._services is not None:
+                self._services.use_yara(self._yara)
+            self._worker.change(**changes)
+            if self._declared.rule_folders != before.rule_folders and self._watch is not None:
+                self._stop_watching()
+                self._watch_rules(self._worker)
+
+    def _yara(self) -> YaraRules:
+        return self._declared.yara or shipped_yara()
+
+    def _watch_rules(self, worker: Worker) -> None:
+        folders = (rules_folder(), *self._declared.rule_folders)
+        self._watch = RuleWatch(folders, rules_of(self._declared), lambda rules: worker.change(rules=rules))
+        self._watch.start()
+
+    def _stop_watching(self) -> None:
+        watch, self._watch = self._watch, None
+        if watch is not None:
+            watch.stop()
 
     def _keep(self) -> None:
         """Put on disk what was found since the last time, and bring the counters up to date."""
@@ -255,7 +314,7 @@ class SensorProgram:
         options = self._options(capture=path, archive=archive)
         setup = Setup(options, False, history=store.history if store else None)
         found: list[Finding] = []
-        services = Services(store, shipped_yara, archive=archive.folder if archive else None)
+        services = Services(store, self._yara, archive=archive.folder if archive else None)
         worker = self._worker = self._new_worker(setup, found.append, services)
         try:
             for frames in ahead(capture):
@@ -298,7 +357,10 @@ class SensorProgram:
     def _send(self) -> None:
         if not self._known.is_set():
             self._first_config()
-        self._uplink.run(self._stop, lambda: dict(self._counters), self._configure)
+        self._uplink.run(self._stop, self._all_counters, self._configure)
+
+    def _all_counters(self) -> dict[str, Any]:
+        return {**self._vitals.counters(), **self._keeper.counters(), **self._counters}
 
     def _first_config(self) -> None:
         """Until it is known who this sensor is, for without a name no finding can have an id.
@@ -322,15 +384,39 @@ class SensorProgram:
     def _configure(self, config: Config) -> None:
         if config.sensor:
             self._name = config.sensor
-        self._indicators = config.indicators
-        if self._worker:
-            self._worker.change(indicators=config.indicators)
+        try:
+            changed = self._keeper.take(config.bundle, self._name, config.indicators, config.version, time.time())
+        except BundleError as error:
+            self._refuse(config.version, str(error))
+            return
+        if config.indicators != self._indicators:
+            self._indicators = config.indicators
+            if self._worker:
+                self._worker.change(indicators=config.indicators)
+        if changed:
+            self._apply()
+            self._say(f"configuration {self._keeper.now.version} of the console is in force")
         _replace(self._folder / "config.json", {"sensor": self._name, "indicators": list(config.indicators)})
         if self._name:
             self._known.set()
 
+    def _refuse(self, version: str, why: str) -> None:
+        """A configuration that cannot be used: what was in force stays, and people are told."""
+        self._say(f"the configuration {version} of the console is refused: {why}")
+        if self._name:
+            before = self._keeper.now.version or None
+            self._tell("sensor.config-refused", {"value": version, "seen": why, "before": before})
+            self._known.set()
+
+    def _tell(self, rule_id: str, values: Mapping[str, Any]) -> None:
+        """A finding about the sensor itself."""
+        rule, now_ns = knowledge.detector_rules()[rule_id], time.time_ns()
+        self._spooled(Finding(rule.id, rule.name, rule.severity, "", now_ns, now_ns, rule.explain(values)))
+
     def _recall(self) -> None:
         """Take up what the console said last time."""
+        self._keeper.recall()
+        self._declared = self._keeper.applied(self._local)
         kept = _load(self._folder / "config.json", dict)
         self._name = self._name or str(kept.get("sensor", ""))
         self._indicators = [item for item in kept.get("indicators", []) if isinstance(item, dict)]

@@ -68,12 +68,14 @@ class Config:
     """What the console wants of this sensor.
 
     version: changes whenever anything below does. sensor: the name under which it knows this sensor, "" where it does
-    not say. indicators: objects with at least `id`, `type` and `value`, all else as the console sent it.
+    not say. indicators: objects with at least `id`, `type` and `value`, all else as the console sent it. bundle: files,
+    signed, as the console sent them; None where it sent none.
     """
 
     version: str
     sensor: str
     indicators: tuple[Mapping[str, Any], ...]
+    bundle: object = None
 
 
 class Uplink:
@@ -112,6 +114,7 @@ class Uplink:
         self.sent_ahead = 0  # findings that overtook others
         self.rejected = 0  # of them, those that it would not store
         self.retries = 0
+        self.skew_s: float | None = None  # by how much our clock is ahead of the console's, at the last heartbeat
         # A proxy or a netrc of the environment is not asked for, or a sensor's key could end up with either.
         self._client = httpx.Client(
             headers={"Authorization": f"Bearer {_checked_key(key)}", "Accept-Encoding": "identity"},
@@ -188,7 +191,7 @@ class Uplink:
 
     def heartbeat(self, counters: Mapping[str, Any]) -> str:
         """Tell the console that this sensor is alive, with its counters; returns the version of its configuration."""
-        own = {
+        own: dict[str, Any] = {
             "spool.depth": self._spool.depth,
             "spool.lost": self._spool.lost_count,
             "spool.shed": self._spool.shed,
@@ -198,8 +201,15 @@ class Uplink:
             "uplink.rejected": self.rejected,
             "uplink.retries": self.retries,
         }
+        if self.skew_s is not None:
+            own["clock.skew_s"] = round(self.skew_s, 3)
         body = json.dumps({"epoch": self._spool.epoch, "counters": {**counters, **own}}).encode()
-        return str(self._ask("POST", "heartbeat", body).get("config_version", ""))
+        sent = self._clock()
+        reply = self._ask("POST", "heartbeat", body)
+        theirs = reply.get("time")
+        if isinstance(theirs, int | float):
+            self.skew_s = (sent + self._clock()) / 2 - theirs
+        return str(reply.get("config_version", ""))
 
     def fetch_config(self) -> Config:
         """What the console wants of this sensor. Indicators that are none are left out, and logged."""
@@ -210,7 +220,7 @@ class Uplink:
         good = tuple(entry for entry in listed if _is_indicator(entry))
         if len(good) < len(listed):
             log.warning("%d of %d indicators from the console are malformed", len(listed) - len(good), len(listed))
-        return Config(str(reply.get("version", "")), printable(str(reply.get("sensor", ""))), good)
+        return Config(str(reply.get("version", "")), printable(str(reply.get("sensor", ""))), good, reply.get("bundle"))
 
     def drain(self, stop: threading.Event, give_up_s: float) -> None:
         """Send until nothing waits. UplinkError at once where only a person can help, or after `give_up_s` without

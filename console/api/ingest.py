@@ -11,8 +11,7 @@ from flask_limiter.util import get_remote_address
 from sqlalchemy.exc import IntegrityError
 from werkzeug.exceptions import HTTPException
 
-from console.services import sensors
-from console.services.indicators import indicators_for
+from console.services import configuration, sensors
 from console.services.ingest import check, ingest
 from console.services.intake import Batch, Heartbeat, parse
 from console.store.models import Sensor
@@ -109,15 +108,15 @@ def heartbeat() -> Any:
     sensor = _sensor()
     beat: Heartbeat = parse(Heartbeat, request.get_data(cache=False))
     sensors.heartbeat(sensor, beat.epoch, beat.counters, now())
-    return jsonify(config_version=indicators_for(db(), sensor.organisation_id)["version"])
+    return jsonify(config_version=configuration.wanted(db(), sensor, now()).version, time=now().timestamp())
 
 
 @blueprint.get("/config")
 @public
 def config() -> Any:
-    """What the sensor is to look for, and under which name it sends."""
+    """What the sensor is to look for, and under which name it sends; with its files as a signed bundle."""
     sensor = _sensor()
-    known = indicators_for(db(), sensor.organisation_id)
-    answer = jsonify(version=known["version"], indicators=known["items"], sensor=sensor.name)
-    answer.set_etag(known["version"])
+    wanted, bundle = configuration.bundle_for(db(), sensor, current_app.config["SECRET_KEY"], now())
+    answer = jsonify(version=wanted.version, indicators=wanted.items, sensor=sensor.name, bundle=bundle)
+    answer.set_etag(wanted.version)
     return answer.make_conditional(request)

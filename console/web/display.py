@@ -13,6 +13,7 @@ from flask_babel import gettext as _
 from markupsafe import Markup
 
 from console.services.actor import Role
+from console.services.configuration import Running
 from console.services.sensors import State
 from console.web.context import console, zone
 from detectors.finding import MAC, Severity
@@ -32,6 +33,23 @@ SENSOR_STATES = {
     State.REVOKED: lazy_gettext("Revoked"),
 }
 
+CONFIG_KINDS = {
+    "sigma": lazy_gettext("Sigma rules"),
+    "knowledge": lazy_gettext("Texts of rules"),
+    "yara": lazy_gettext("YARA rules"),
+    "baseline": lazy_gettext("Baseline"),
+    "tags": lazy_gettext("Tags with limits"),
+    "tickets": lazy_gettext("Planned work"),
+    "overrides": lazy_gettext("Levels that people set"),
+    "ledger": lazy_gettext("Ledger of devices"),
+}
+CONFIG_STATES = {
+    Running.IN_FORCE: lazy_gettext("in force"),
+    Running.WAITING: lazy_gettext("not fetched yet"),
+    Running.REFUSED: lazy_gettext("refused, the version before stays"),
+    Running.UNKNOWN: lazy_gettext("not told"),
+}
+
 
 def register_filters(app: Flask) -> None:
     """Install the filters under the names that templates use."""
@@ -43,7 +61,9 @@ def register_filters(app: Flask) -> None:
         value=value,
         severity=severity_name,
         local=local_text,
+        epoch=epoch,
     )
+    app.jinja_env.globals.update(config_kinds=CONFIG_KINDS, config_states=CONFIG_STATES)
     app.jinja_env.globals.update(
         Role=Role,
         severities=SEVERITIES,
@@ -77,6 +97,13 @@ def time_element(moment: datetime | None, pattern: str = "%Y-%m-%d %H:%M:%S") ->
     shown = local(moment)
     # strftime writes years below 1000 without zeros on some systems; times before 1970 never get here
     return Markup('<time datetime="{0}" title="{0}">{1}</time>').format(exact, shown.strftime(pattern))
+
+
+def epoch(seconds: Any) -> Markup | str:
+    """Seconds since 1970, as a sensor says them, as a time; anything else as it is."""
+    if type(seconds) in (int, float) and 0 <= seconds < 2**34:
+        return time_element(datetime.fromtimestamp(seconds, UTC))
+    return value(seconds)
 
 
 def ago(moment: datetime | None) -> str:

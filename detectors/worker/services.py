@@ -47,6 +47,7 @@ class Services:
         self.store, self._yara, self._cut, self._learned = store, yara, cut, learned
         self._archivist = _archivist(archive)
         self._jail: Jail | None = None
+        self._other_rules = False
         self._offset = 0  # tickets of workers before
         self._highest = 0
         self.begun_ns = -1
@@ -73,11 +74,8 @@ class Services:
         return Learning(first.length_ns, self.begun_ns, read(self._learned)[0])
 
     def use_yara(self, yara: Callable[[], YaraRules]) -> None:
-        """Look into artifacts by other rules from the next one on."""
-        self._yara = yara
-        if self._jail is not None:
-            self._jail.close()
-            self._jail = None
+        """Look into artifacts by other rules from the next one on; may be called from any thread."""
+        self._yara, self._other_rules = yara, True
 
     def answer(self, request: Message) -> Answer:
         """The answer to a request; CodecError where it is none."""
@@ -103,6 +101,10 @@ class Services:
         return {"refused": self.store.refused}, b""
 
     def _scan(self, request: Message) -> Answer:
+        if self._other_rules and self._jail is not None:
+            self._jail.close()
+            self._jail = None
+        self._other_rules = False
         if self._jail is None:
             if self._yara is None:
                 return {"taken": False}, b""

@@ -12,7 +12,7 @@ from console.notify.channels import channels
 from console.services import bulletins, contacts, peers, subscriptions
 from console.services.subscriptions import NewSubscription
 from console.store.base import Base
-from console.store.models import Finding, Incident, IndexDeadLetter
+from console.store.models import ConfigRevision, Finding, Incident, IndexDeadLetter
 from detectors.finding import Text
 
 CANARY = "canary-4711"
@@ -65,6 +65,12 @@ def theirs(db, client, tree, clock, settings) -> dict[str, int]:
         reason=CANARY, attempts=1, first_at=clock(), last_at=clock(),
     )  # fmt: skip
     db.add(letter)
+    file = {"kind": "tags", "name": f"{CANARY}.csv", "content": CANARY}
+    revision = ConfigRevision(
+        organisation_id=tree.plant.organisation_id, scope="all", number=1, files=[file], digest="0" * 64,
+        action=CANARY, note=CANARY, author=CANARY, created_at=clock(),
+    )  # fmt: skip
+    db.add(revision)
     db.commit()
     found = {
         "finding_id": db.scalars(select(Finding.id)).one(),
@@ -77,6 +83,7 @@ def theirs(db, client, tree, clock, settings) -> dict[str, int]:
         "peer_id": peer.id,
         "subscription_id": subscription.id,
         "letter_id": letter.id,
+        "revision_id": revision.id,
     }
     db.rollback()
     return found

@@ -3,6 +3,7 @@
 from console.store.models.audit import AuditEntry, AuditHead
 from console.store.models.bulletin import Bulletin, BulletinReceipt, BulletinRecipient, BulletinReference
 from console.store.models.collection import Collection, SharedObject
+from console.store.models.configuration import ConfigRevision
 from console.store.models.contact import Contact, ContactAddress, Escalation, EscalationPolicy, EscalationStep
 from console.store.models.finding import Finding, FindingEvidence
 from console.store.models.incident import (
@@ -34,6 +35,7 @@ __all__ = [
     "BulletinRecipient",
     "BulletinReference",
     "Collection",
+    "ConfigRevision",
     "Contact",
     "ContactAddress",
     "Disposition",
