@@ -15,7 +15,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from detectors.hunting.mask import Mask, mask
-from detectors.hunting.wanted import Condition, Sought, impossible
+from detectors.hunting.wanted import Condition, Sought, impossible, needed
 from detectors.sigma.tree import Node, any_of, fields_of
 from sensor.archive.catalogue import Entry
 from sensor.archive.columns import lines_of, nanoseconds
@@ -74,6 +74,7 @@ class Search:
         self._single: dict[bytes, list[int]] = {}
         self._wide: list[int] = []
         self._known: dict[bytes, list[int]] = {}
+        self._in_files: list[set[int] | None] = []
         for number, it in enumerate(self._sought, len(self._conditions)):
             if it.low == it.high:
                 self._single.setdefault(it.low, []).append(number)
@@ -88,7 +89,7 @@ class Search:
         with self._archive.locked("reading"):
             entries = self._archive.catalogue.files(since_ns=self._since_ns, until_ns=self._until_ns)
             self.files = len(entries)
-            holding = self._holding()
+            holding, self._in_files = self._holding(), self._files_of()
             for done, entry in enumerate(entries):
                 progress(done, len(entries))
                 held = holding.get(entry.number, set()) if entry.indexed or not self._sought else None
@@ -97,6 +98,19 @@ class Search:
                 except ArchiveError as error:
                     self.broken.append(str(error))
             progress(len(entries), len(entries))
+
+    def _files_of(self) -> list[set[int] | None]:
+        """For each condition the numbers of the files that hold what it needs, as far as the index tells; None: any."""
+        found: list[set[int] | None] = []
+        for it in self._conditions:
+            spans = needed(any_of([it.behaviours, it.events, it.possible]))
+            if spans is None:
+                found.append(None)
+                continue
+            single = {low for low, high in spans if low == high}
+            wide = [(low, high) for low, high in spans if low != high]
+            found.append(set(self._archive.catalogue.holding(single, wide)))
+        return found
 
     def _holding(self) -> dict[int, set[bytes]]:
         """By number of the file, which terms in it are sought."""
@@ -108,8 +122,14 @@ class Search:
 
     def _file(self, entry: Entry, held: set[bytes] | None) -> Iterator[Hit]:
         """held: terms in this file that are sought; None: the file has no index."""
-        asked = [(number, node) for number, node in enumerate(self._nodes(entry)) if not impossible(node, entry)]
-        likely = [it.possible for it in self._conditions] if entry.kind == "behaviours" else []
+        here = [
+            number
+            for number, files in enumerate(self._in_files)
+            if files is None or entry.number in files or not entry.indexed
+        ]
+        asked = [(number, self._node(number, entry)) for number in here]
+        asked = [(number, node) for number, node in asked if not impossible(node, entry)]
+        likely = [self._conditions[number].possible for number in here] if entry.kind == "behaviours" else []
         likely = [node for node in likely if not impossible(node, entry)]
         indexed = self._indexed(entry) if held or held is None else []
         if not asked and not indexed and not likely:
@@ -130,8 +150,9 @@ class Search:
             self._sum(numbers, rows, times, lasts, counts)
             yield from self._described(entry, numbers, rows)
 
-    def _nodes(self, entry: Entry) -> list[Node]:
-        return [it.behaviours if entry.kind == "behaviours" else it.events for it in self._conditions]
+    def _node(self, number: int, entry: Entry) -> Node:
+        it = self._conditions[number]
+        return it.behaviours if entry.kind == "behaviours" else it.events
 
     def _indexed(self, entry: Entry) -> list[str]:
         """Columns in which indicators are looked for: who, in behaviours, where all is counted; hashes in events."""

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from ipaddress import ip_network
 
 from detectors.sigma.rule import SigmaRule
 from detectors.sigma.steady import by_behaviour, steady_fields
 from detectors.sigma.tree import FALSE, Node, all_of, any_of, fields_of
 from sensor.archive.catalogue import Entry
 from sensor.archive.columns import ARCHIVE
+from sensor.archive.terms import ADDRESSES, INDEXED, span_of, term
 
 _REQUEST: Node = ["in", "event.kind", ["request"]]
 _OF_BEHAVIOURS = frozenset(ARCHIVE) - {"archive.kept_for", "archive.alert"}
@@ -61,6 +63,26 @@ def condition(name: str, title: str, node: Node) -> Condition:
 def of_rules(rules: Iterable[SigmaRule]) -> list[Condition]:
     """Rules as what is hunted for."""
     return [condition(rule.id, rule.title, rule.condition) for rule in rules]
+
+
+def needed(node: Node) -> list[tuple[bytes, bytes]] | None:
+    """Spans of octets (sensor/archive/terms.py) of which a file must hold a term where a row is to satisfy `node`.
+
+    None where that cannot be said.
+    """
+    head, *rest = node
+    if head == "and":
+        found = [spans for part in rest if (spans := needed(part)) is not None]
+        return min(found, key=len) if found else None
+    if head == "or":
+        parts = [needed(part) for part in rest]
+        return None if None in parts else [span for spans in parts for span in spans or ()]
+    if head == "in" and rest[0] in INDEXED:
+        terms = [term(value) if isinstance(value, str) else None for value in rest[1]]
+        return None if None in terms else [(octets, octets) for octets in terms if octets is not None]
+    if head == "cidr" and rest[0] in ADDRESSES:
+        return [span_of(ip_network(rest[1], strict=False))]
+    return [] if head == "false" else None
 
 
 def impossible(node: Node, entry: Entry) -> bool:
