@@ -73,6 +73,9 @@ def hunt(
 ) -> None:
     """Search the archive for QUERY, Sigma rules, or indicators; each row found names the frames it came from.
 
+    QUERY is written as in the console's search bar, with the fields of events: `ip:10.1.2.3 AND action:stop`,
+    `modbus.function_code:(5 OR 15) -source:10.1.0.0/24`, `s7comm.block:OB*`, `archive.value_max:>900`.
+
     What is the same in all events of a behaviour is looked for in behaviours, where every event was counted; values
     of single events in the events that were kept one by one.
 
@@ -89,6 +92,8 @@ def hunt(
 
         conditions, sought = _of_lists(lists)
         conditions += _of_rules(rules)
+        if query is not None:
+            conditions.append(_of_query(query))
         archive = Archive(folder)
         search = Search(archive, conditions, sought, since, until, limit or None)
         listing = Listing(sys.stdout, form, language(lang), archive.catalogue.origins())
@@ -100,6 +105,18 @@ def hunt(
             complain(fault)
         sys.stdout.flush()
         sys.exit(2 if search.broken else 1 if search.totals else 0)
+
+
+def _of_query(query: str) -> Condition:
+    """What is asked of rows; wrong use where it means nothing, with a mark under the place."""
+    from commands.hunt_query import condition_of, pointed
+    from console.store.search.query.errors import QueryError
+    from detectors.hunting.wanted import condition
+
+    try:
+        return condition("query", query, condition_of(query))
+    except QueryError as error:
+        raise click.UsageError(pointed(query, error)) from None
 
 
 def _of_lists(paths: Sequence[Path]) -> tuple[list[Condition], list[Sought]]:

@@ -11,7 +11,7 @@ value  = word | "quoted" | COMPARE word | [ a TO b ] | ( or of values )
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from ipaddress import ip_address
@@ -35,34 +35,49 @@ class _Named:
     piece: Piece
 
 
+@dataclass(frozen=True, slots=True)
+class Names:
+    """The fields that queries may name, and short names that stand for some of them."""
+
+    fields: Mapping[str, SearchField]
+    aliases: Mapping[str, tuple[str, ...]]
+
+    def known(self, name: str) -> tuple[SearchField, ...]:
+        """The fields that a name stands for; none where there is no such field."""
+        lower = name.lower()
+        return tuple(self.fields[n] for n in self.aliases.get(lower, (lower,)) if n in self.fields)
+
+    def suggestions(self, name: str, most: int = 3) -> list[str]:
+        """Names of fields that look like this one."""
+        names = [*self.aliases, *self.fields]
+        name = name.lower()[:64]
+        endings = [n for n in names if n.rsplit(".", 1)[-1] == name]
+        return list(dict.fromkeys([*endings, *difflib.get_close_matches(name, names, most, 0.6)]))[:most]
+
+
+FINDINGS = Names(FIELDS, ALIASES)
+
+
 def parse(query: str, now: datetime, zone: ZoneInfo) -> Node:
-    """The meaning of a query; an empty one means everything. QueryError says what is wrong and where.
+    """The meaning of a query for findings; an empty one means everything. QueryError says what is wrong and where.
 
     now, zone: what `now-24h` and times without a zone refer to.
     """
+    return parse_with(query, FINDINGS, conditions.Meaning(now, zone))
+
+
+def parse_with(query: str, names: Names, meaning: conditions.Meaning) -> Node:
+    """The same in a language of other names, where conditions may mean something else."""
     found = pieces(query)
-    return Everything() if len(found) == 1 else _Parser(found, now, zone).parse()
-
-
-def known(name: str) -> tuple[SearchField, ...]:
-    """The fields that a name stands for; none where there is no such field."""
-    lower = name.lower()
-    return tuple(FIELDS[n] for n in ALIASES.get(lower, (lower,)) if n in FIELDS)
-
-
-def suggestions(name: str, most: int = 3) -> list[str]:
-    """Names of fields that look like this one."""
-    names = [*ALIASES, *FIELDS]
-    name = name.lower()[:64]
-    endings = [n for n in names if n.rsplit(".", 1)[-1] == name]
-    return list(dict.fromkeys([*endings, *difflib.get_close_matches(name, names, most, 0.6)]))[:most]
+    return Everything() if len(found) == 1 else _Parser(found, names, meaning).parse()
 
 
 class _Parser:
-    def __init__(self, found: list[Piece], now: datetime, zone: ZoneInfo) -> None:
+    def __init__(self, found: list[Piece], names: Names, meaning: conditions.Meaning) -> None:
         self._pieces = found
         self._next = 0
-        self._meaning = conditions.Meaning(now, zone)
+        self._names = names
+        self._meaning = meaning
         self._conditions = 0
         self._depth = 0
 
@@ -149,7 +164,7 @@ class _Parser:
                 if not piece.text[colon + 1 :]:
                     self._take()
                 return Everything()
-            if known(name.text) or not _is_value(piece.text) or name.text == "_exists_":
+            if self._names.known(name.text) or not _is_value(piece.text) or name.text == "_exists_":
                 return self._of(name, _rest(piece, colon))
         return self._words(piece)
 
@@ -157,7 +172,7 @@ class _Parser:
         if piece.text == "*" and piece.wild:
             return Everything()
         before, sign, _ = piece.text.partition("=")
-        if sign and known(before.rstrip("!=")):
+        if sign and self._names.known(before.rstrip("!=")):
             raise QueryError("Write : between a field and its value, and - before the field for what is not wanted.",
                              piece.at, piece.length)  # fmt: skip
         return self._counted(self._meaning.words(self._plain(piece)), piece)
@@ -166,9 +181,9 @@ class _Parser:
         """The condition on a named field; rest: its value where it stands in the same piece."""
         if name.text.lower() == "_exists_":
             return self._exists(rest if rest is not None else self._take())
-        fields = known(name.text)
+        fields = self._names.known(name.text)
         if not fields:
-            like = suggestions(name.text)
+            like = self._names.suggestions(name.text)
             if like:
                 raise QueryError("There is no field %(name)s. Did you mean %(like)s?", name.at, name.length,
                                  name=name.text[:60], like=", ".join(like))  # fmt: skip
@@ -177,7 +192,7 @@ class _Parser:
         return self._value(_Named(fields, name), rest)
 
     def _exists(self, piece: Piece) -> Node:
-        fields = known(piece.text) if piece.kind == "word" else ()
+        fields = self._names.known(piece.text) if piece.kind == "word" else ()
         if not fields:
             raise QueryError("The name of a field is missing here.", piece.at, piece.length)
         return self._any([self._meaning.has(field) for field in fields], piece)
@@ -200,7 +215,7 @@ class _Parser:
     def _value_in_group(self, name: _Named) -> Node:
         if self._here.kind == "word" and self._here.colons:
             inner = self._here.text[: self._here.colons[0]]
-            if known(inner) and not _is_value(self._here.text):
+            if self._names.known(inner) and not _is_value(self._here.text):
                 raise QueryError("Inside these brackets stand values of %(name)s: close them before another field.",
                                  self._here.at, self._here.length, name=name.piece.text)  # fmt: skip
         return self._value(name)
