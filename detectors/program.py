@@ -10,6 +10,7 @@ last said (this sensor's name, indicators) is kept beside the spool, so that a s
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import json
@@ -30,6 +31,7 @@ from detectors.finding import Finding, FindingId, to_dict
 from detectors.live_feed import LiveFeed, LiveOptions
 from detectors.losses import loss_line
 from detectors.pipeline import Options, merge, rules_of
+from detectors.service_manager import ServiceManager
 from detectors.sigma.watch import RuleWatch
 from detectors.vitals import Vitals
 from detectors.worker.fork_server import ForkServer, ForkServerError
@@ -54,6 +56,7 @@ log = logging.getLogger(__name__)
 FIRST_CONFIG_PAUSE_S = 2.0
 T = TypeVar("T")
 GIVE_UP_S = 60.0  # with `once`: how long to wait for a console that takes nothing
+LAST_SEND_S = 5.0  # at the end: how long what was found last may take to be sent; the rest waits on disk
 DIGEST_BYTES = 1 << 20
 
 
@@ -94,6 +97,7 @@ class SensorProgram:
         self._reread = reread
         self._keeper = Keeper(folder / "configuration", console_key)
         self._vitals = Vitals()
+        self._manager = ServiceManager()
         self._services: Services | None = None
         self._change = threading.Lock()
         self._say = say
@@ -136,7 +140,7 @@ class SensorProgram:
 
     def _attended(self, work: Callable[[], int]) -> int:
         """Do the work while a thread talks with the console."""
-        sender = threading.Thread(target=self._send, name="uplink", daemon=True)
+        sender = self._sender = threading.Thread(target=self._send, name="uplink", daemon=True)
         sender.start()
         self._server.start()
         code = 0
@@ -144,9 +148,11 @@ class SensorProgram:
             if not compiled_before():
                 self._say("compiling the decoder; this happens once for each version and takes about a minute ...")
             while not (self._known.wait(0.2) and self._server.ready(0.2)):
+                self._manager.starting("waiting for the console, loading the decoder")
                 if self._stop.is_set():
                     return code
             code = work()
+            self._manager.stopping()
             if self._ending_once:
                 sender.join()
                 self._uplink.drain(threading.Event(), GIVE_UP_S)
@@ -159,10 +165,32 @@ class SensorProgram:
         finally:
             self._stop.set()
             self._server.close()
-            sender.join(timeout=5)
+            sender.join(timeout=LAST_SEND_S)
+            if not sender.is_alive():
+                self._send_the_rest()
             self._uplink.close()
             self._spool.close()
         return code
+
+    def _send_the_rest(self) -> None:
+        """Send what fits into LAST_SEND_S; what does not waits on disk for the next start."""
+        enough = threading.Event()
+        clock = threading.Timer(LAST_SEND_S, enough.set)
+        clock.daemon = True
+        clock.start()
+        try:
+            self._spool.flush()
+            self._uplink.drain(enough, give_up_s=1.0)
+        except (UplinkError, SpoolError) as error:
+            log.info("at the end: %s", error)
+        clock.cancel()
+        if self._spool.depth:
+            self._say(f"{self._spool.depth} findings wait in {self._folder} for the next start")
+
+    def _turn(self) -> None:
+        """The loop turns: the service manager may know, as long as the way to the console is tended too."""
+        if self._sender.is_alive():
+            self._manager.turns()
 
     def stop(self) -> None:
         """End `run` soon; may be called from a signal handler."""
@@ -180,7 +208,9 @@ class SensorProgram:
         if once:
             self._ending_once = True
             self._stop.set()
-        self._stop.wait()
+        self._manager.ready("all captures are inspected")
+        while not self._stop.wait(0.5):
+            self._turn()
         return code
 
     def _listen(self, options: LiveOptions) -> int:
@@ -203,6 +233,7 @@ class SensorProgram:
         setup = Setup(declared, True, feed.keeps_frames, store.history if store else None, learning)
         worker = self._worker = self._new_worker(setup, self._spooled, services)
         self._say(f"listening on {feed.listening()}")
+        self._manager.ready(f"listening on {feed.listening()}")
         self._services = services
         self._watch_rules(worker)
         try:
@@ -284,6 +315,7 @@ class SensorProgram:
 
     def _keep(self) -> None:
         """Put on disk what was found since the last time, and bring the counters up to date."""
+        self._turn()
         if self._feed is None or self._worker is None or time.monotonic() < self._next_flush:
             return
         self._next_flush = time.monotonic() + FLUSH_S
@@ -318,10 +350,11 @@ class SensorProgram:
         worker = self._worker = self._new_worker(setup, found.append, services)
         try:
             for frames in ahead(capture):
-                worker.put(frames)
+                worker.put(frames, waiting=self._turn)
+                self._turn()
                 if self._stop.is_set():
                     return 0  # the next start inspects it from the beginning
-            counters = worker.finish()
+            counters = worker.finish(self._turn)
         finally:
             worker.close()
             services.close()
@@ -412,6 +445,8 @@ class SensorProgram:
         """A finding about the sensor itself."""
         rule, now_ns = knowledge.detector_rules()[rule_id], time.time_ns()
         self._spooled(Finding(rule.id, rule.name, rule.severity, "", now_ns, now_ns, rule.explain(values)))
+        with contextlib.suppress(SpoolError):  # it stays in memory, and goes with the next ones
+            self._spool.flush()
 
     def _recall(self) -> None:
         """Take up what the console said last time."""

@@ -94,6 +94,11 @@ class Keeper:
             why = f"it cannot be written to {self._folder}: {error.strerror or error}"
             self._say(version, why)
             raise BundleError(why) from error
+        except Exception as error:  # files of others: whatever they do to a loader, the sensor goes on
+            log.exception("a configuration could not be loaded")
+            why = f"it cannot be loaded: {type(error).__name__}: {error}"[:300]
+            self._say(version, why)
+            raise BundleError(why) from error
 
     def _take(self, signed: object, sensor: str, indicators: Sequence[Mapping[str, Any]], now: float) -> bool:
         if signed is None and self._trusted is None and not self._wanted:

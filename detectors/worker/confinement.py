@@ -72,16 +72,11 @@ def confine(readable: Iterable[Path]) -> list[str]:
     if libc.unshare(_CLONE_NEWNET) == 0:
         held.append("network")
     libc.prctl(_PR_CAP_AMBIENT, _CLEAR_ALL, 0, 0, 0)
-    nothing = struct.pack("=6I", 0, 0, 0, 0, 0, 0)
-    if (
-        libc.capset(struct.pack("=Ii", 0x20080522, 0), nothing) == 0
-        and libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0
-    ):
-        held.append("privileges")
-        if _landlock(libc, readable):
-            held.append("files")
-        if _seccomp(libc):
-            held.append("calls")
+    dropped = libc.capset(struct.pack("=Ii", 0x20080522, 0), struct.pack("=6I", 0, 0, 0, 0, 0, 0)) == 0
+    if libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0:
+        held += ["privileges"] if dropped else []
+        held += ["files"] if _landlock(libc, readable) else []
+        held += ["calls"] if _seccomp(libc) else []
     return held
 
 

@@ -43,7 +43,8 @@ class ForkServer:
         self._failure = ""
 
     def start(self) -> None:
-        """Begin to load; `fork` waits for it."""
+        """Begin to load; may be called again after `close`."""
+        self._closing, self._failure, self._loaded = False, "", threading.Event()
         here, there = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         # No key of the sensor comes with it, and the packages are those of this program wherever it was started.
         env = {name: value for name, value in os.environ.items() if not name.startswith("FENGHUO_")}
@@ -53,9 +54,9 @@ class ForkServer:
             self._process = subprocess.Popen(command, env=env, stdin=subprocess.DEVNULL, pass_fds=(there.fileno(),))
         self._socket = here
         here.settimeout(1.0)
-        threading.Thread(target=self._await, name="fork server", daemon=True).start()
+        threading.Thread(target=self._await, args=(self._loaded,), name="fork server", daemon=True).start()
 
-    def _await(self) -> None:
+    def _await(self, loaded: threading.Event) -> None:
         process, end = self._process, self._socket
         assert process is not None
         assert end is not None
@@ -71,7 +72,7 @@ class ForkServer:
             break
         else:
             self._failure = "it did not start in time"
-        self._loaded.set()
+        loaded.set()
 
     def ready(self, wait_s: float) -> bool:
         """Whether workers can be forked; waits so long for it. ForkServerError where they never will."""

@@ -88,7 +88,7 @@ class Worker:
         self._ready = self._ending = self._finished = self._closing = False
         self._failure = ""
         self._faults: deque[float] = deque(maxlen=64)
-        self._not_ready = 0
+        self._not_ready = self._servers = 0  # in a row
         self._said = ("", "", "")  # kind, words and place of a fault, by the worker itself
         self._begun = 0.0
         self._counters: dict[str, Any] = {}
@@ -188,16 +188,35 @@ class Worker:
     def _watch(self) -> None:
         try:
             while not self._closing and not self._finished:
-                if self._channel is None:
-                    self._begin()
-                else:
-                    self._look()
-        except ForkServerError as error:
-            with self._change:
-                self._failure = str(error)
-                self._change.notify_all()
+                try:
+                    if self._channel is None:
+                        self._begin()
+                    else:
+                        self._look()
+                except ForkServerError as error:
+                    self._server_lost(error)
+        except Exception as error:  # whoever feeds must not wait for ever
+            log.exception("the worker cannot be watched any more")
+            self._fail(str(error))
         finally:
             self._end(kill=True)
+
+    def _server_lost(self, error: ForkServerError) -> None:
+        """Start the fork server anew; where that is of no use, say so to whoever feeds."""
+        self._servers += 1
+        if self._servers >= MAX_STARTS or self._not_ready >= MAX_STARTS:
+            self._fail(str(error))
+            self._closing = True
+            return
+        self._say(f"{error}; it is started anew")
+        self._end(kill=True)
+        self._server.close()
+        self._server.start()
+
+    def _fail(self, why: str) -> None:
+        with self._change:
+            self._failure = why
+            self._change.notify_all()
 
     def _begin(self) -> None:
         """Fork a worker and give it its setup."""
@@ -306,7 +325,7 @@ class Worker:
             if self._ready:
                 raise CodecError("it was ready before")
             self.held = tuple(str(it)[:20] for it in content.get("held", ())[:8])
-            self._not_ready = 0
+            self._not_ready = self._servers = 0
             waiting, ending, health = list(self._ring.waiting), self._ending, self._last_health
             more = {"health": [list(it) for it in health]} if health else {}
             for place in waiting:
