@@ -19,6 +19,7 @@ BLUEPRINTS = (
     "console.web.findings",
     "console.web.sensors",
     "console.web.configuration",
+    "console.web.dead_letters",
     "console.web.account",
     "console.web.incidents",
     "console.web.contacts",

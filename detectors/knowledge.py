@@ -21,8 +21,8 @@ from detectors.wording import fill, templates
 from sensor.schema import FIELDS
 
 NOTHING = Text("", "")
-# Files of rules/knowledge: what detectors claim.
-DETECTOR_FILES = ("detectors", "baseline", "rhythm", "tags", "engineering", "attacks", "assets")
+# Files of rules/knowledge: what detectors claim, and the console about its sensors.
+DETECTOR_FILES = ("detectors", "baseline", "rhythm", "tags", "engineering", "attacks", "assets", "console")
 
 _RULE_ID = re.compile(r"[a-z][a-z0-9]*([._-][a-z0-9]+)+")
 _TECHNIQUE = re.compile(r"T0\d{3}")

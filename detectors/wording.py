@@ -23,7 +23,7 @@ WORDS = frozenset({
     "indicator", "bulletin", "operation", "detector", "protocol", "port", "verbs", "seen", "sequence", "other",
     "interface", "state", "tool", "duration", "peak",
     "expected", "observed", "first_seen", "since", "period", "tag", "value", "limit", "point",
-    "artifact", "before", "after", "yara", "strings", "frames", "first_frame", "kept",
+    "artifact", "before", "after", "yara", "strings", "frames", "first_frame", "kept", "sensor",
 })  # fmt: skip
 
 _PIECE = re.compile(r"\[([^\[\]]*)\]|([^\[\]]+)")

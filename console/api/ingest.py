@@ -11,9 +11,11 @@ from flask_limiter.util import get_remote_address
 from sqlalchemy.exc import IntegrityError
 from werkzeug.exceptions import HTTPException
 
-from console.services import configuration, sensors
+from console.services import configuration, enrolment, heartbeats, sensors
+from console.services.errors import ConflictError
 from console.services.ingest import check, ingest
-from console.services.intake import Batch, Heartbeat, parse
+from console.services.intake import Batch, Enrolment, Heartbeat, NewKey, parse
+from console.services.sensors import Key
 from console.store.models import Sensor
 from console.web.context import commit, console, db, now, public
 from console.web.security import csrf, limiter
@@ -53,7 +55,7 @@ limiter.limit("20/minute", key_func=_caller, deduct_when=_refused)(blueprint)
 
 
 def _sensor() -> Sensor:
-    sensor = sensors.find_by_key(db(), _key())
+    sensor = sensors.find_by_key(db(), _key(), now())
     if sensor is None:
         raise Unauthorised
     return sensor
@@ -79,7 +81,7 @@ def findings() -> Any:
         return _busy(1, 429, "Too many batches at a time.")
     try:
         with console().store.reader() as reader:  # who has no key makes nobody wait and nothing parsed
-            known = sensors.find_by_key(reader, _key())
+            known = sensors.find_by_key(reader, _key(), now())
             if known is None:
                 raise Unauthorised
             name = known.name
@@ -107,8 +109,12 @@ def heartbeat() -> Any:
     """The sensor is alive; tells it whether there is other configuration."""
     sensor = _sensor()
     beat: Heartbeat = parse(Heartbeat, request.get_data(cache=False))
-    sensors.heartbeat(sensor, beat.epoch, beat.counters, now())
-    return jsonify(config_version=configuration.wanted(db(), sensor, now()).version, time=now().timestamp())
+    heartbeats.receive(db(), sensor, beat.epoch, beat.counters, now())
+    return jsonify(
+        config_version=configuration.wanted(db(), sensor, now()).version,
+        time=now().timestamp(),
+        rotate_key=sensor.rotation_asked_at is not None,
+    )
 
 
 @blueprint.get("/config")
@@ -120,3 +126,28 @@ def config() -> Any:
     answer = jsonify(version=wanted.version, indicators=wanted.items, sensor=sensor.name, bundle=bundle)
     answer.set_etag(wanted.version)
     return answer.make_conditional(request)
+
+
+@blueprint.post("/key")
+@public
+def key() -> Any:
+    """The sensor has made itself a new key: its hash and its beginning. The old one stays valid for a while."""
+    sensor = _sensor()
+    wanted: NewKey = parse(NewKey, request.get_data(cache=False))
+    try:
+        sensors.rotate_key(db(), sensor, _key(), Key.made_elsewhere(wanted.key_hash, wanted.key_hint), now())
+    except ConflictError as error:
+        commit()  # that there are two is worth telling
+        return jsonify(error=str(error)), error.status
+    return jsonify(sensor=sensor.name)
+
+
+@blueprint.post("/enrol")
+@public
+def enrol() -> Any:
+    """Somebody brings a token and the hash of a key that it made itself."""
+    wanted: Enrolment = parse(Enrolment, request.get_data(cache=False))
+    sensor = enrolment.redeem(db(), wanted.token, Key.made_elsewhere(wanted.key_hash, wanted.key_hint), now())
+    if sensor is None:
+        raise Unauthorised("This token is not valid: it was used, withdrawn, or its time is over.")
+    return jsonify(sensor=sensor.name)

@@ -82,6 +82,11 @@ class Dispatcher:
             self._start_senders(name, count)
         return True
 
+    @property
+    def holds(self) -> bool:
+        """Whether this worker held the lease when it last looked, and the lease has not ended since."""
+        return steady() < self._held_until
+
     def _hold(self) -> bool:
         """Whether this worker holds the lease; it is renewed when a third of it has passed."""
         if steady() < self._renew_at:

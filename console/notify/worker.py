@@ -24,6 +24,7 @@ from console.notify.channels import channels
 from console.notify.dispatch import Dispatcher, steady
 from console.notify.link import Links
 from console.services.actor import utc_now
+from console.services.silence import SilenceWatch
 from console.services.subscriptions import pull_due
 from console.settings import Settings, secret_key
 from console.sharing.taxii_client import Budget
@@ -63,6 +64,16 @@ def run_worker(settings: Settings, parent: int | None = None) -> None:
         kwargs={
             "allow_private": settings.peer_private, "budget": PULL_BUDGET, "keep_on": lambda: not stop.is_set(),
         },
+    )  # fmt: skip
+    silence = SilenceWatch(store, utc_now, steady)
+
+    def look_for_silence() -> None:
+        if dispatcher.holds:
+            silence.tick()
+
+    scheduler.add_job(
+        look_for_silence, "interval", seconds=TICK_S, id="silence", coalesce=True, max_instances=1,
+        misfire_grace_time=None, next_run_time=datetime.now(UTC),
     )  # fmt: skip
     scheduler.start()
     log.info("the notification worker runs")

@@ -16,11 +16,8 @@ from console.services.new_finding import NewFinding
 
 # (session, the new findings of one sensor in the order of their sequence, time of arrival)
 NewFindingsHook = Callable[[Session, Sequence[NewFinding], datetime], None]
-# (session, organisation, ids of the findings that are new or have changed, time of arrival)
-TouchedFindingsHook = Callable[[Session, int, Sequence[int], datetime], None]
 
 ON_NEW_FINDINGS: list[NewFindingsHook] = [
     sightings.inherit_drill,  # first: what comes after must know whether it is real
     incident_policy.on_new_findings,
 ]
-ON_TOUCHED_FINDINGS: list[TouchedFindingsHook] = []

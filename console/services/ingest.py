@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Set
+import hashlib
+from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -12,15 +12,17 @@ from pydantic import ValidationError
 from sqlalchemy import and_, exists, insert, select
 from sqlalchemy.orm import Session, aliased
 
-from console.services import losses, problems
+from console.services import losses, problems, troubles
+from console.services.actor import the_console
+from console.services.dead_letters import MAX_WAITING, kept, waiting
 from console.services.intake import FindingRecord, explain, finding_id
+from console.services.troubles import Kind
 from console.store.base import table_of
 from console.store.models import FindingReceipt, Sensor, SensorEpoch
-from detectors.finding import FindingId
+from detectors.finding import FindingId, Text
 from sensor.failpoints import failpoint
 
-MAX_KEPT = 16_384  # characters of a rejected record that are kept,
-MAX_STRING_KEPT = 1_000  # and of one string in it
+STAND_INS = "sensor."  # rules of what a sensor sends in place of a finding that it does not have any more
 
 
 @dataclass(slots=True)
@@ -40,7 +42,13 @@ class Checked:
     epoch: int
     by_sequence: dict[int, FindingRecord | tuple[dict[str, Any], str]] = field(default_factory=dict)
     repeated: int = 0  # in the batch itself
+    forked: int | None = None  # a sequence that stands twice in the batch, with different contents
     nameless: list[tuple[str | None, str]] = field(default_factory=list)
+
+    @property
+    def has_rejected(self) -> bool:
+        """Whether any named record is not to be stored."""
+        return any(isinstance(record, tuple) for record in self.by_sequence.values())
 
 
 def check(sensor_name: str, epoch: int, records: list[Any]) -> Checked:
@@ -53,12 +61,26 @@ def check(sensor_name: str, epoch: int, records: list[Any]) -> Checked:
             checked.nameless.append((_printable_id(record), reason))
         elif sequence in checked.by_sequence:
             checked.repeated += 1
+            first, again = checked.by_sequence[sequence], _record(record)
+            if isinstance(first, FindingRecord) and isinstance(again, FindingRecord) and first != again:
+                checked.forked = sequence
         else:
-            try:
-                checked.by_sequence[sequence] = FindingRecord.model_validate(record)
-            except ValidationError as error:
-                checked.by_sequence[sequence] = record, explain(error)
+            checked.by_sequence[sequence] = _record(record)
     return checked
+
+
+def _record(value: dict[str, Any]) -> FindingRecord | tuple[dict[str, Any], str]:
+    """The checked record, or the value and why it is none."""
+    try:
+        return FindingRecord.model_validate(value)
+    except ValidationError as error:
+        return value, explain(error)
+
+
+def digest(record: FindingRecord) -> int:
+    """64 bits of what a record says, so that the same identity with another content is told from a repeat."""
+    said = f"{record.fingerprint} {record.first_seen} {record.last_seen} {record.count} {record.message}"
+    return int.from_bytes(hashlib.blake2b(said.encode(), digest_size=8).digest(), signed=True)
 
 
 def ingest(session: Session, sensor: Sensor, batch: Checked, now: datetime) -> Outcome:
@@ -67,11 +89,13 @@ def ingest(session: Session, sensor: Sensor, batch: Checked, now: datetime) -> O
     A record is stored, or known already, or rejected for good with a reason; the others never suffer from it.
     """
     life = _life(session, sensor, batch.epoch, now)
-    known = _known(session, life, batch.by_sequence) | losses.covered(session, life, batch.by_sequence)
+    known = dict.fromkeys(losses.covered(session, life, batch.by_sequence)) | _known(session, life, batch.by_sequence)
     outcome = Outcome(duplicates=batch.repeated + len(known), rejected=batch.nameless)
-    arrived = sorted(batch.by_sequence.keys() - known)
+    _look_for_fork(session, sensor, batch, known, now)
+    arrived = sorted(batch.by_sequence.keys() - known.keys())
     fresh: dict[int, FindingRecord] = {}
     aside: list[dict[str, Any]] = []
+    whole = not batch.has_rejected or waiting(session, the_console(sensor.organisation_id)) < MAX_WAITING
     for sequence in arrived:
         record = batch.by_sequence[sequence]
         if isinstance(record, FindingRecord):
@@ -79,10 +103,10 @@ def ingest(session: Session, sensor: Sensor, batch: Checked, now: datetime) -> O
         else:
             value, reason = record
             outcome.rejected.append((str(FindingId(sensor.name, batch.epoch, sequence)), reason))
-            aside.append(_receipt(life, sequence, now, reason=reason, payload=_kept(value)))
+            aside.append(_receipt(life, sequence, now, reason=reason, payload=kept(value, whole)))
     rows = problems.store(session, sensor, list(fresh.values()), now)
     stored = [
-        _receipt(life, sequence, now, finding_id=row, count=record.count)
+        _receipt(life, sequence, now, finding_id=row, count=record.count, digest=digest(record))
         for (sequence, record), row in zip(fresh.items(), rows, strict=True)
     ]
     for receipts in (stored, aside):
@@ -98,6 +122,7 @@ def ingest(session: Session, sensor: Sensor, batch: Checked, now: datetime) -> O
             life.received += losses.take(session, life, sequence, sequence not in known, record.loss, now)
     life.duplicates += outcome.duplicates
     life.last_at = sensor.last_seen_at = now
+    sensor.stopped_at = None
     life.acknowledged = outcome.acknowledged = _acknowledged(session, life, set(arrived))
     return outcome
 
@@ -142,26 +167,38 @@ def _life(session: Session, sensor: Sensor, epoch: int, now: datetime) -> Sensor
     return life
 
 
-def _known(session: Session, life: SensorEpoch, named: Iterable[int]) -> set[int]:
-    """Which of these arrived before. Those above the highest that ever arrived are not looked for."""
+def _known(session: Session, life: SensorEpoch, named: Iterable[int]) -> dict[int, int | None]:
+    """Which of these arrived before, with their digests; those above the highest so far are not looked for."""
     asked = [sequence for sequence in named if sequence <= life.highest]
     if not asked:
-        return set()
-    return set(
-        session.scalars(
-            select(FindingReceipt.sequence).where(
-                FindingReceipt.sensor_id == life.sensor_id,
-                FindingReceipt.epoch == life.epoch,
-                FindingReceipt.sequence.in_(asked),
-            )
+        return {}
+    rows = session.execute(
+        select(FindingReceipt.sequence, FindingReceipt.digest).where(
+            FindingReceipt.sensor_id == life.sensor_id,
+            FindingReceipt.epoch == life.epoch,
+            FindingReceipt.sequence.in_(asked),
         )
     )
+    return {row.sequence: row.digest for row in rows}
 
 
-def _kept(record: dict[str, Any]) -> str:
-    short: dict[str, Any] = {"finding.id": ""}  # first, so that the cut never takes it
-    short |= {key: value[:MAX_STRING_KEPT] if isinstance(value, str) else value for key, value in record.items()}
-    return json.dumps(short, default=str)[:MAX_KEPT]
+def _look_for_fork(
+    session: Session, sensor: Sensor, batch: Checked, known: Mapping[int, int | None], now: datetime
+) -> None:
+    """A sequence that came before with another content: two programs number findings under this sensor's name."""
+    forked = batch.forked
+    for sequence, before in known.items():
+        record = batch.by_sequence[sequence]
+        if before is None or not isinstance(record, FindingRecord) or record.rule_id.startswith(STAND_INS):
+            continue
+        if digest(record) != before:
+            forked = sequence
+            break
+    if forked is not None:
+        name = FindingId(sensor.name, batch.epoch, forked)
+        examples = Text(f"{name} 来了两次，内容不同", f"{name} came twice, with different contents")
+        troubles.begin(session, sensor, Kind.CLONED, now, {"examples": examples})
+        sensor.health = (sensor.health or {}) | {"cloned_at": now.timestamp()}
 
 
 def _receipt(life: SensorEpoch, sequence: int, now: datetime, **rest: Any) -> dict[str, Any]:

@@ -246,6 +246,19 @@ class Heartbeat(Strict):
     counters: Tree
 
 
+class NewKey(Strict):
+    """POST /api/v1/key: what a sensor says of a key that it made. See console.services.sensors.Key."""
+
+    key_hash: Annotated[str, StringConstraints(max_length=64)]
+    key_hint: Annotated[str, StringConstraints(max_length=16)]
+
+
+class Enrolment(NewKey):
+    """POST /api/v1/enrol."""
+
+    token: Annotated[str, StringConstraints(max_length=100)]
+
+
 def explain(error: ValidationError) -> str:
     """What is wrong, without repeating what was sent: "finding.count: Input should be ...", at most 300 characters."""
     first = error.errors(include_url=False, include_input=False, include_context=False)[0]

@@ -77,3 +77,10 @@ def clean_tree(value: Any) -> Any:
     if isinstance(value, dict):
         return type(value)({key: clean_tree(item) for key, item in value.items()})
     return value
+
+
+def ambiguous(value: Any) -> bool:
+    """Whether an object anywhere in it names a key twice."""
+    if isinstance(value, dict):
+        return isinstance(value, Ambiguous) or any(map(ambiguous, value.values()))
+    return isinstance(value, list) and any(map(ambiguous, value))

@@ -59,8 +59,6 @@ def store(session: Session, sensor: Sensor, records: Sequence[FindingRecord], no
     if new:
         for on_new in hooks.ON_NEW_FINDINGS:
             on_new(session, new, now)
-    for on_touched in hooks.ON_TOUCHED_FINDINGS:
-        on_touched(session, sensor.organisation_id, sorted(set(ids)), now)
     return ids
 
 

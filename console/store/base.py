@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any, cast
 
-from sqlalchemy import JSON, BigInteger, DateTime, Dialect, ForeignKey, Integer, MetaData, Table, types
+from sqlalchemy import JSON, BigInteger, DateTime, Dialect, ForeignKey, Integer, MetaData, Table, text, types
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 # Constraints have names, so that a migration can change them on every database.
@@ -69,3 +69,8 @@ class OrgOwned(Base):
 def table_of(model: type[Base]) -> Table:
     """The table of a model, for statements on many rows at once that need no objects."""
     return cast(Table, model.__table__)
+
+
+def where(condition: str) -> dict[str, Any]:
+    """Arguments of an Index over the rows for which the condition, which both databases know, is true."""
+    return {f"{database}_where": text(condition) for database in ("sqlite", "postgresql")}

@@ -15,6 +15,7 @@ from markupsafe import Markup
 from console.services.actor import Role
 from console.services.configuration import Running
 from console.services.sensors import State
+from console.services.troubles import Kind
 from console.web.context import console, zone
 from detectors.finding import MAC, Severity
 from sensor.schema import FIELDS
@@ -30,7 +31,14 @@ SENSOR_STATES = {
     State.ACTIVE: lazy_gettext("Active"),
     State.SILENT: lazy_gettext("Silent"),
     State.NEVER: lazy_gettext("Never seen"),
+    State.STOPPED: lazy_gettext("Stopped as planned"),
     State.REVOKED: lazy_gettext("Revoked"),
+}
+TROUBLES = {
+    Kind.SILENT: lazy_gettext("Silent"),
+    Kind.BLIND: lazy_gettext("Blind"),
+    Kind.CLOCK: lazy_gettext("Clock is off"),
+    Kind.CLONED: lazy_gettext("Cloned"),
 }
 
 CONFIG_KINDS = {
@@ -71,6 +79,7 @@ def register_filters(app: Flask) -> None:
         zone_name=zone_name,
         field_meaning=field_meaning,
         ends_field=ends_field,
+        sensor_troubles=TROUBLES,
     )
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
 

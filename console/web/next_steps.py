@@ -12,7 +12,7 @@ from flask_babel import ngettext
 from sqlalchemy import func
 from sqlalchemy.orm import Session
 
-from console.services import bulletin_reading, incidents, sensors
+from console.services import bulletin_reading, dead_letters, incidents, sensors
 from console.services.actor import Actor, Role, scoped
 from console.services.sensors import State
 from console.store.models import Finding, IncidentState
@@ -77,6 +77,15 @@ def look_after_sensors(session: Session, actor: Actor, now: datetime) -> list[St
     return steps
 
 
+def read_dead_letters(session: Session, actor: Actor, now: datetime) -> list[Step]:
+    """What a sensor sent could not be stored."""
+    waiting = dead_letters.waiting(session, actor)
+    if not waiting:
+        return []
+    detail = ngettext("%(num)d record", "%(num)d records", waiting)
+    return [Step(Severity.LOW, _("See what could not be stored"), detail, url_for("dead_letters.index"))]
+
+
 def take_incidents(session: Session, actor: Actor, now: datetime) -> list[Step]:
     """Somebody must take an incident, or the next contact is called."""
     waiting = [i for i in incidents.unsettled(session, actor) if i.state == IncidentState.OPEN]
@@ -109,6 +118,7 @@ STEPS: tuple[Callable[[Session, Actor, datetime], list[Step]], ...] = (
     judge_grave_findings,
     acknowledge_bulletins,
     look_after_sensors,
+    read_dead_letters,
 )
 
 

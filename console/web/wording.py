@@ -41,6 +41,7 @@ ENTRY_KINDS = {
     EntryKind.COMMENT: lazy_gettext("Remark"),
     EntryKind.CLOSED: lazy_gettext("Closed"),
     EntryKind.REOPENED: lazy_gettext("Reopened"),
+    EntryKind.RECOVERED: lazy_gettext("It is over"),
 }
 MESSAGE_KINDS = {
     "incident": lazy_gettext("Call for help"),

@@ -287,18 +287,13 @@ def test_a_drill_sensor_marks_its_findings_at_birth(anonymous, tree, db, clock):
 
 def test_a_hook_runs_once_for_a_new_finding_in_the_same_transaction(anonymous, tree, db, monkeypatch):
     seen = []
-    touched = []
     note = lambda session, findings, now: seen.extend((finding.id, finding.uid) for finding in findings)  # noqa: E731
     monkeypatch.setattr(hooks, "ON_NEW_FINDINGS", [note])
-    monkeypatch.setattr(
-        hooks, "ON_TOUCHED_FINDINGS", [lambda session, organisation, ids, now: touched.append((organisation, *ids))]
-    )
     send(anonymous, tree.plant_key, [record(1), record(2), record(3, source_ip="10.0.0.6")])
     send(anonymous, tree.plant_key, [record(4, source_ip="10.0.0.6"), record(3, source_ip="10.0.0.6")])
     assert [uid for _, uid in seen] == [f"s1/{EPOCH}/1", f"s1/{EPOCH}/3"]
     first, other = db.scalars(select(Finding.id).order_by(Finding.id))
     assert [seen_id for seen_id, _ in seen] == [first, other]
-    assert touched == [(tree.plant.organisation_id, first, other), (tree.plant.organisation_id, other)]
 
 
 def test_when_a_hook_fails_nothing_is_stored_and_the_sensor_may_send_again(anonymous, tree, db, monkeypatch):

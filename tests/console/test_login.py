@@ -19,6 +19,8 @@ from console.settings import Settings, secret_key
 from console.store.models import LoginSession, Sensor, User
 from console.web.auth import safe_target
 
+NOW = FakeClock().time
+
 
 def browser(app: Flask) -> Browser:
     app.test_client_class = Browser
@@ -166,7 +168,7 @@ def test_a_password_typed_on_another_keyboard_is_the_same(db, tree, clock):
 
 
 def test_forged_requests_are_refused_on_every_form(app, client):
-    public_api = {"ingest.findings", "ingest.heartbeat"}
+    public_api = {"ingest.findings", "ingest.heartbeat", "ingest.key", "ingest.enrol"}
     tried = 0
     for rule in app.url_map.iter_rules():
         if "POST" not in rule.methods or rule.endpoint in public_api or rule.rule.startswith("/taxii"):
@@ -240,7 +242,7 @@ def test_the_command_line_makes_users_and_sensors(tmp_path):
 
     with open_migrated(settings).reader() as session:
         assert users.authenticate(session, "lin", made.password) is not None
-        sensor = sensors.find_by_key(session, key)
+        sensor = sensors.find_by_key(session, key, NOW)
         assert sensor is not None
         assert (sensor.name, sensor.drill, sensor.segment.site.name) == ("line-1", True, "North works")
         assert session.scalar(select(func.count()).select_from(Sensor).where(Sensor.key_hash == key)) == 0
@@ -249,8 +251,8 @@ def test_the_command_line_makes_users_and_sensors(tmp_path):
     with open_migrated(settings).reader() as session:
         assert users.authenticate(session, "lin", made.password) is None
         assert users.authenticate(session, "lin", again.password) is not None
-        assert sensors.find_by_key(session, key) is None
-        assert sensors.find_by_key(session, renewed) is not None
+        assert sensors.find_by_key(session, key, NOW) is None
+        assert sensors.find_by_key(session, renewed, NOW) is not None
     with pytest.raises(NotFoundError):
         add_sensor(settings, "line-2", "North works", "Line 1", organisation="Nobody")
 

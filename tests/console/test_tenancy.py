@@ -9,7 +9,7 @@ from records import record, send
 from sqlalchemy import select
 
 from console.notify.channels import channels
-from console.services import bulletins, contacts, peers, subscriptions
+from console.services import bulletins, contacts, enrolment, peers, sensors, subscriptions
 from console.services.subscriptions import NewSubscription
 from console.store.base import Base
 from console.store.models import ConfigRevision, Finding, Incident, IndexDeadLetter
@@ -71,6 +71,7 @@ def theirs(db, client, tree, clock, settings) -> dict[str, int]:
         action=CANARY, note=CANARY, author=CANARY, created_at=clock(),
     )  # fmt: skip
     db.add(revision)
+    token, _ = enrolment.issue(db, tree.plant, sensors.Place(CANARY, CANARY, CANARY), 60, clock())
     db.commit()
     found = {
         "finding_id": db.scalars(select(Finding.id)).one(),
@@ -84,6 +85,7 @@ def theirs(db, client, tree, clock, settings) -> dict[str, int]:
         "subscription_id": subscription.id,
         "letter_id": letter.id,
         "revision_id": revision.id,
+        "token_id": token.id,
     }
     db.rollback()
     return found

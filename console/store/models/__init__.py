@@ -23,7 +23,7 @@ from console.store.models.peer import Peer, Subscription
 from console.store.models.receipt import FindingReceipt, LostCount, LostRange, SensorEpoch
 from console.store.models.release import Release
 from console.store.models.search import IndexDeadLetter, IndexFeed, IndexOutbox, IndexPart
-from console.store.models.sensor import Sensor
+from console.store.models.sensor import EnrolmentToken, Sensor, SensorTrouble
 from console.store.models.site import Segment, Site
 from console.store.models.user import LoginSession, User
 
@@ -39,6 +39,7 @@ __all__ = [
     "Contact",
     "ContactAddress",
     "Disposition",
+    "EnrolmentToken",
     "EntryKind",
     "Escalation",
     "EscalationPolicy",
@@ -70,6 +71,7 @@ __all__ = [
     "Segment",
     "Sensor",
     "SensorEpoch",
+    "SensorTrouble",
     "SharedObject",
     "Site",
     "Subscription",

@@ -47,6 +47,7 @@ class EntryKind(StrEnum):
     COMMENT = "comment"
     CLOSED = "closed"
     REOPENED = "reopened"
+    RECOVERED = "recovered"  # what a finding of the console itself told of is over
 
 
 class Incident(OrgOwned, Base):

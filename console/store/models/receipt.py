@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import BigInteger, ForeignKey, String, Text, UniqueConstraint
+from sqlalchemy import BigInteger, ForeignKey, Index, String, Text, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
-from console.store.base import OrgOwned
+from console.store.base import OrgOwned, where
 
 
 class SensorEpoch(OrgOwned):
@@ -39,12 +39,16 @@ class SensorEpoch(OrgOwned):
 class FindingReceipt(OrgOwned):
     """One finding record as it arrived; (sensor, epoch, sequence) is its identity.
 
-    finding_id: the row it was counted into, None where it was rejected; reason: why; payload: the beginning of a
-    rejected record, kept for whoever looks for the cause.
+    finding_id: the row it was counted into, None where it was rejected; reason: why. payload: a rejected record, whole
+    as far as limits allow, kept to be stored after all: it is a dead letter until it is replayed or discarded.
+    digest: of the content, so that the same identity with another content shows; None of old ones.
     """
 
     __tablename__ = "finding_receipt"
-    __table_args__ = (UniqueConstraint("sensor_id", "epoch", "sequence"),)
+    __table_args__ = (
+        UniqueConstraint("sensor_id", "epoch", "sequence"),
+        Index("ix_finding_receipt_dead_letter", "organisation_id", "id", **where("payload IS NOT NULL")),
+    )
 
     sensor_id: Mapped[int] = mapped_column(ForeignKey("sensor.id"))
     epoch: Mapped[int] = mapped_column(BigInteger)
@@ -54,6 +58,8 @@ class FindingReceipt(OrgOwned):
     count: Mapped[int] = mapped_column(BigInteger, default=0)
     reason: Mapped[str | None] = mapped_column(String(500))
     payload: Mapped[str | None] = mapped_column(Text)
+    digest: Mapped[int | None] = mapped_column(BigInteger)
+    discarded_at: Mapped[datetime | None]
 
 
 class LostRange(OrgOwned):
