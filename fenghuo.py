@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import sys
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -25,6 +25,7 @@ from commands.hunt import hunt
 from commands.index import index
 from commands.rules import with_rules
 from commands.score import score
+from commands.sensor_key import enrol, rotate_key
 from commands.size import Size
 from commands.weights import WEIGHTS, weighed
 
@@ -251,7 +252,9 @@ def sensor() -> None:
 @click.option("--artifacts-size", type=Size(), default="1G", show_default=True, help="What they may need on disk.")
 @click.option("--archive", "archive_folder", type=Folder(), help="Keep behaviours and chosen events for hunting here.")
 @click.option("--console", "url", required=True, metavar="URL", help="Address of the console.")
-@click.option("--key-file", type=click.File(), help="File with this sensor's key; otherwise FENGHUO_SENSOR_KEY.")
+@click.option(
+    "--key-file", type=click.Path(dir_okay=False), help="File with this sensor's key; otherwise FENGHUO_SENSOR_KEY."
+)
 @click.option("--key", envvar="FENGHUO_SENSOR_KEY", hidden=True)
 @click.option("--spool", default="sensor-spool", show_default=True, metavar="DIR", help="Where findings wait, on disk.")
 @click.option(
@@ -279,7 +282,7 @@ def sensor_run(
     artifacts_size: int,
     archive_folder: Path | None,
     url: str,
-    key_file: TextIO | None,
+    key_file: str | None,
     key: str | None,
     spool: str,
     spool_quota: int,
@@ -308,6 +311,7 @@ def sensor_run(
     from detectors.program import SensorProgram
     from sensor.capture.frame_ring import FrameRingError
     from sensor.capture.packet_ring import LiveError
+    from sensor.sensor_key import KeyFileError, SensorKey
     from sensor.spool import SpoolError
     from sensor.uplink import UplinkError
 
@@ -315,8 +319,11 @@ def sensor_run(
         raise click.UsageError("give --interface NAME, or --capture FILE")
     if plant["learn_hours"] and not interfaces:
         raise click.UsageError("--learn is for interfaces; of captures `fenghuo baseline learn` learns")
-    secret = key_file.read().strip() if key_file else (key or "")
-    if not secret:
+    try:
+        secret = SensorKey.of_file(Path(key_file)) if key_file else SensorKey((key or "").strip())
+    except KeyFileError as error:
+        raise click.UsageError(str(error)) from None
+    if not secret.key:
         raise click.UsageError("this sensor's key is missing: give --key-file FILE, or set FENGHUO_SENSOR_KEY")
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("httpx").setLevel(logging.WARNING)
@@ -351,6 +358,8 @@ def sensor_run(
 for command in (rule_commands.check, rule_commands.test, rule_commands.explain):
     rules.add_command(command)
 rules.add_command(score)
+for command in (enrol, rotate_key):
+    sensor.add_command(command)
 main.add_command(archive)
 main.add_command(attack)
 main.add_command(baseline)

@@ -46,6 +46,7 @@ from sensor.capture.ahead import ahead
 from sensor.capture.live import LiveSource
 from sensor.capture.source import CaptureError, open_capture
 from sensor.kernel_cache import compiled_before
+from sensor.sensor_key import SensorKey
 from sensor.spool import QUOTA_BYTES as SPOOL_BYTES
 from sensor.spool import Spool, SpoolError
 from sensor.spool_loss import Loss
@@ -69,7 +70,7 @@ class SensorProgram:
     def __init__(
         self,
         url: str,
-        key: str,
+        key: str | SensorKey,
         folder: Path,
         name: str = "",
         say: Callable[[str], None] = log.info,

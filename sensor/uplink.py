@@ -10,6 +10,7 @@ import contextlib
 import json
 import logging
 import random
+import secrets
 import ssl
 import threading
 import time
@@ -24,6 +25,7 @@ import httpx
 
 from sensor.failpoints import failpoint
 from sensor.lanes import Lanes, Parcel
+from sensor.sensor_key import KeyFileError, SensorKey
 from sensor.spool import Spool, SpoolError
 from sensor.spool_files import Record
 from sensor.text import printable
@@ -45,6 +47,7 @@ FIRST_PAUSE_S = 1.0
 LONGEST_PAUSE_S = 60.0
 LONGEST_RETRY_AFTER_S = 3600.0
 TIMEOUTS = httpx.Timeout(30.0, connect=5.0)
+GOODBYE = httpx.Timeout(2.0)
 _chance = random.SystemRandom()
 
 
@@ -84,7 +87,7 @@ class Uplink:
     def __init__(
         self,
         url: str,
-        key: str,
+        key: str | SensorKey,
         spool: Spool,
         *,
         verify: ssl.SSLContext | bool = True,
@@ -97,10 +100,14 @@ class Uplink:
         verify: how an https console is known; an SSLContext trusts a plant's own authority. jitter: random numbers from
         0 to 1. clock: seconds since 1970. UplinkError where address or key cannot be right.
         """
-        self._url = _checked_address(url)
+        self._url = checked_address(url)
         self._spool = spool
         self._jitter = jitter
         self._clock = clock
+        self._timeouts = timeouts
+        self._key = key if isinstance(key, SensorKey) else SensorKey(_checked_key(key))
+        _checked_key(self._key.key)
+        self._instance = secrets.token_hex(8)  # tells two processes with one key apart
         self._lanes = Lanes(spool)
         self._last_rejected: list[dict[str, Any]] = []
         self._window = 1  # requests that may be on their way
@@ -117,7 +124,8 @@ class Uplink:
         self.skew_s: float | None = None  # by how much our clock is ahead of the console's, at the last heartbeat
         # A proxy or a netrc of the environment is not asked for, or a sensor's key could end up with either.
         self._client = httpx.Client(
-            headers={"Authorization": f"Bearer {_checked_key(key)}", "Accept-Encoding": "identity"},
+            headers={"Accept-Encoding": "identity"},
+            auth=self._key,
             verify=verify,
             timeout=timeouts,
             trust_env=False,
@@ -189,8 +197,12 @@ class Uplink:
             raise _TooLargeError(f"{self._url} takes no request as long as this sensor's (413)", permanent=True)
         self._most_bytes = sum(len(record.line) for record in parcel.records) // 2
 
-    def heartbeat(self, counters: Mapping[str, Any]) -> str:
-        """Tell the console that this sensor is alive, with its counters; returns the version of its configuration."""
+    def heartbeat(self, counters: Mapping[str, Any], *, goodbye: bool = False) -> str:
+        """Tell the console that this sensor is alive, with its counters; returns the version of its configuration.
+
+        goodbye: the last one, for this sensor is about to stop as planned. Where the console asks for it, the key is
+        changed.
+        """
         own: dict[str, Any] = {
             "spool.depth": self._spool.depth,
             "spool.lost": self._spool.lost_count,
@@ -200,6 +212,9 @@ class Uplink:
             "uplink.sent_ahead": self.sent_ahead,
             "uplink.rejected": self.rejected,
             "uplink.retries": self.retries,
+            "sensor.time": round(self._clock(), 3),
+            "sensor.instance": self._instance,
+            **({"sensor.goodbye": True} if goodbye else {}),
         }
         if self.skew_s is not None:
             own["clock.skew_s"] = round(self.skew_s, 3)
@@ -209,7 +224,25 @@ class Uplink:
         theirs = reply.get("time")
         if isinstance(theirs, int | float):
             self.skew_s = (sent + self._clock()) / 2 - theirs
+        if reply.get("rotate_key") is True and not goodbye:
+            self._change_key_as_asked()
         return str(reply.get("config_version", ""))
+
+    def _change_key_as_asked(self) -> None:
+        """What goes wrong is logged and told to nobody else: the key that is in use stays valid."""
+        try:
+            self._key.change(
+                lambda digest, hint: self._ask(
+                    "POST", "key", json.dumps({"key_hash": digest, "key_hint": hint}).encode()
+                )
+            )
+            log.info("the key was changed, as the console asked")
+        except UplinkError as error:
+            if error.permanent:  # it will never be accepted: the next one is another
+                self._key.forget_next()
+            log.warning("the console asks for a new key and does not take it: %s", error)
+        except KeyFileError as error:
+            log.warning("the console asks for a new key: %s", error)
 
     def fetch_config(self) -> Config:
         """What the console wants of this sensor. Indicators that are none are left out, and logged."""
@@ -250,10 +283,11 @@ class Uplink:
         counters: asked before each heartbeat. on_config: called with the first configuration and with every new one.
         """
         version: str | None = None
-        next_beat = time.monotonic()
+        next_beat = resume = time.monotonic()
         while not stop.is_set():
             trouble: UplinkError | SpoolError | None = None
             busy = False
+            sending = time.monotonic() >= resume
             try:
                 if time.monotonic() >= next_beat:
                     next_beat = time.monotonic() + HEARTBEAT_S
@@ -264,16 +298,29 @@ class Uplink:
             except (UplinkError, SpoolError) as error:
                 trouble = error
             try:
-                busy = self._send_several()  # also where the heartbeat failed: what was found comes first
+                busy = sending and self._send_several()  # also where the heartbeat failed: what was found comes first
             except (UplinkError, SpoolError) as error:
                 trouble = error
-            self._tell(trouble)
+            if sending or trouble is not None:
+                self._tell(trouble)
             if trouble is not None:
-                stop.wait(self._pause(trouble))
-            elif not busy:
-                stop.wait(IDLE_S)
+                resume = time.monotonic() + self._pause(trouble)
+            if not busy:  # a pause in sending is none in beating: who waits is not silent
+                rest = min(resume, next_beat) - time.monotonic() if not sending or trouble is not None else 0.0
+                stop.wait(max(IDLE_S, rest))
         with contextlib.suppress(UplinkError, SpoolError):
             self._land_all(LAST_WORDS_S)
+        self._say_goodbye(counters)
+
+    def _say_goodbye(self, counters: Callable[[], Mapping[str, Any]]) -> None:
+        """Once, and briefly: a console that cannot hear it will think that this sensor fell silent, and be right."""
+        self._client.timeout = GOODBYE
+        try:
+            self.heartbeat(counters(), goodbye=True)
+        except (UplinkError, SpoolError) as error:
+            log.info("the console could not be told that this sensor stops: %s", error)
+        finally:
+            self._client.timeout = self._timeouts
 
     def _send_several(self) -> bool:
         """Keep as many requests on their way as the console takes, and deal with what came back; False: nothing to do.
@@ -456,7 +503,8 @@ def _is_indicator(entry: Any) -> bool:
     return isinstance(entry, dict) and "id" in entry and isinstance(entry.get("type"), str) and "value" in entry
 
 
-def _checked_address(url: str) -> str:
+def checked_address(url: str) -> str:
+    """The address as it is used; UplinkError where it cannot be one of a console."""
     advice = "give it as http://HOST:PORT or https://HOST"
     try:
         parsed = httpx.URL(url.strip())

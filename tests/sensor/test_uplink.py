@@ -6,6 +6,7 @@ import json
 import logging
 import socket
 import threading
+import time
 from email.utils import formatdate
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -418,6 +419,8 @@ def test_a_heartbeat_carries_the_counters_and_brings_the_version(console, spool,
     assert uplink.heartbeat({"frames": 10}) == "v1"
     (beat,) = console.beats
     assert beat["epoch"] == EPOCH
+    assert abs(beat["counters"].pop("sensor.time") - time.time()) < 60
+    assert beat["counters"].pop("sensor.instance")
     assert beat["counters"].pop("spool.bytes") == spool.used_bytes > 0
     assert beat["counters"] == {
         "frames": 10, "spool.depth": 4, "spool.lost": 0, "spool.shed": 0, "uplink.sent": 0, "uplink.sent_ahead": 0,
