@@ -47,6 +47,7 @@ class Replayed:
 
 def kept(record: Any, whole: bool) -> str:
     """A rejected record as it is kept. What is not as it came ends in a line that says so, and is no JSON."""
+    two_ways = ambiguous(record)
     if isinstance(record, dict):
         record = {"finding.id": "", **record}  # first, so that a cut never takes it
     odd: list[str] = []
@@ -59,7 +60,7 @@ def kept(record: Any, whole: bool) -> str:
     limit = MAX_RECORD if whole else BEGINNING
     if len(text) > limit:
         return f"{text[:limit]}\n# cut: the record has {len(text)} characters"
-    if odd or ambiguous(record):
+    if odd or two_ways:
         return f"{text}\n# not as it came: JSON that has no one meaning"
     return text
 
