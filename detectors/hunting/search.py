@@ -6,7 +6,10 @@ and hashes. Of a file the columns that are asked about are read first, the other
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import os
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,6 +28,7 @@ from sensor.archive.store import Archive
 from sensor.archive.terms import ADDRESSES, HASHES, INDEXED, MACS, term
 
 MAX_KNOWN = 1 << 16  # terms whose indicators are remembered
+AHEAD = 4  # files that are read while one is looked at
 _ALWAYS = ("@timestamp", "archive.last", "archive.count", "archive.described")
 Pairs = tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]  # numbers of what was hunted for, and rows
 
@@ -48,6 +52,20 @@ class Hit:
     title: str
     kind: str
     line: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """What to look for in one file. asked: conditions by number. likely: what must hold for `unsure`. indexed: columns
+    in which indicators are looked for. held: terms in it that are sought; None: the file has no index.
+    """
+
+    entry: Entry
+    asked: list[tuple[int, Node]]
+    likely: list[Node]
+    indexed: list[str]
+    held: set[bytes] | None
+    columns: list[str]
 
 
 class Search:
@@ -90,14 +108,25 @@ class Search:
             entries = self._archive.catalogue.files(since_ns=self._since_ns, until_ns=self._until_ns)
             self.files = len(entries)
             holding, self._in_files = self._holding(), self._files_of()
-            for done, entry in enumerate(entries):
-                progress(done, len(entries))
-                held = holding.get(entry.number, set()) if entry.indexed or not self._sought else None
+            plans = [plan for entry in entries if (plan := self._plan(entry, holding)) is not None]
+            for done, (plan, table) in enumerate(self._tables(plans)):
+                progress(done, len(plans))
                 try:
-                    yield from self._file(entry, held)
+                    yield from self._file(plan, table.result())
                 except ArchiveError as error:
                     self.broken.append(str(error))
-            progress(len(entries), len(entries))
+            progress(len(plans), len(plans))
+
+    def _tables(self, plans: Sequence[_Plan]) -> Iterator[tuple[_Plan, Future[pa.Table]]]:
+        """The columns of each file, in order; the next files are read meanwhile."""
+        waiting: deque[tuple[_Plan, Future[pa.Table]]] = deque()
+        with ThreadPoolExecutor(os.cpu_count() or 1) as readers:
+            for plan in plans:
+                table = readers.submit(read, self._archive, plan.entry, plan.columns, coded=True)
+                waiting.append((plan, table))
+                if len(waiting) > AHEAD:
+                    yield waiting.popleft()
+            yield from waiting
 
     def _files_of(self) -> list[set[int] | None]:
         """For each condition the numbers of the files that hold what it needs, as far as the index tells; None: any."""
@@ -120,8 +149,9 @@ class Search:
         spans = {(it.low, it.high) for it in self._sought if it.low != it.high}
         return self._archive.catalogue.holding(single, spans)
 
-    def _file(self, entry: Entry, held: set[bytes] | None) -> Iterator[Hit]:
-        """held: terms in this file that are sought; None: the file has no index."""
+    def _plan(self, entry: Entry, holding: Mapping[int, set[bytes]]) -> _Plan | None:
+        """What to look for in a file; None where nothing can be in it. holding: see `_holding`."""
+        held = holding.get(entry.number, set()) if entry.indexed or not self._sought else None
         here = [
             number
             for number, files in enumerate(self._in_files)
@@ -133,22 +163,25 @@ class Search:
         likely = [node for node in likely if not impossible(node, entry)]
         indexed = self._indexed(entry) if held or held is None else []
         if not asked and not indexed and not likely:
-            return
-        self.opened += 1
+            return None
         nodes = [node for _, node in asked] + likely
         columns = {*_ALWAYS, *indexed, *(name for node in nodes for name in fields_of(node))}
-        table = read(self._archive, entry, [name for name in entry.columns if name in columns], coded=True)
+        return _Plan(entry, asked, likely, indexed, held, [name for name in entry.columns if name in columns])
+
+    def _file(self, plan: _Plan, table: pa.Table) -> Iterator[Hit]:
+        """What is found in the columns of a file."""
+        self.opened += 1
         times, lasts = _times(table)
         within = self._within(times, lasts)
         counts = _counts(table)
-        found = [_pairs(number, mask(node, table) & within) for number, node in asked]
-        if indexed:
-            found += self._look_up(table, indexed, held, within)
-        self._doubt(table, likely, within, counts)
+        found = [_pairs(number, mask(node, table) & within) for number, node in plan.asked]
+        if plan.indexed:
+            found += self._look_up(table, plan.indexed, plan.held, within)
+        self._doubt(table, plan.likely, within, counts)
         if any(len(rows) for _, rows in found):
             numbers, rows = (np.concatenate(part) for part in zip(*found, strict=True))
             self._sum(numbers, rows, times, lasts, counts)
-            yield from self._described(entry, numbers, rows)
+            yield from self._described(plan.entry, numbers, rows)
 
     def _node(self, number: int, entry: Entry) -> Node:
         it = self._conditions[number]

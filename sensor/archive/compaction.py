@@ -94,11 +94,14 @@ def _replace(archive: Archive, kind: str, group: list[Entry]) -> Iterator[Compac
 
 
 def read(archive: Archive, entry: Entry, columns: list[str] | None = None, *, coded: bool = False) -> pa.Table:
-    """The rows of a file; ArchiveError where it cannot be read. coded: texts come as codes and their dictionary."""
+    """The rows of a file; ArchiveError where it cannot be read.
+
+    coded: texts come as codes and their dictionary, read by this thread alone.
+    """
     texts = [name for name in columns or entry.columns if arrow_type(name) == pa.string()] if coded else []
     try:
         with pq.ParquetFile(archive.path(entry), read_dictionary=texts) as file:
-            return file.read(columns=columns)
+            return file.read(columns=columns, use_threads=not coded)
     except (OSError, pa.ArrowException) as error:
         raise ArchiveError(
             f"{archive.path(entry)} cannot be read ({error}); `fenghuo archive verify` names all that is damaged"
