@@ -10,6 +10,8 @@ from console.services.actor import Clock, utc_now
 from console.settings import Settings, secret_key
 from console.store.engine import open_store
 from console.store.migrations import upgrade
+from console.store.search.asking import Asking
+from console.store.search.findings import FINDINGS
 from console.web import context, errors, language, security
 from console.web.display import register_filters
 from console.web.navigation import NAVIGATION
@@ -37,7 +39,9 @@ def build_app(settings: Settings, clock: Clock | None = None) -> Flask:
         WTF_CSRF_TIME_LIMIT=None,  # the token lives as long as the login
         WTF_CSRF_SSL_STRICT=True,
     )
-    app.extensions["fenghuo"] = context.Console(settings, store, clock or utc_now)
+    app.extensions["fenghuo"] = context.Console(
+        settings, store, clock or utc_now, Asking(settings, FINDINGS.name) if settings.elasticsearch_url else None
+    )
     language.init_app(app, settings)
     security.init_app(app)
     errors.init_app(app)

@@ -16,7 +16,10 @@ from sqlalchemy.orm import Session
 from console.services.actor import Actor, Clock, Role
 from console.settings import Settings
 from console.store.engine import Store
+from console.store.search.asking import Asking
+from console.store.search.choice import FallingBack
 from console.store.search.contract import Search
+from console.store.search.elastic_search import ElasticSearch
 from console.store.search.sql_search import SqlSearch
 
 P = ParamSpec("P")
@@ -32,6 +35,7 @@ class Console:
     settings: Settings
     store: Store
     clock: Clock
+    cluster: Asking | None = None  # where searches are sent first
 
 
 class WebUser(UserMixin):  # type: ignore[misc]
@@ -75,6 +79,9 @@ def search_of_request() -> Search:
     """The store that searches findings for this request."""
     if "search" not in g:
         g.search = SqlSearch(db())
+        cluster = console().cluster
+        if cluster is not None:
+            g.search = FallingBack(ElasticSearch(cluster.ask), g.search, cluster.behind(db()))
     return cast(Search, g.search)
 
 

@@ -14,9 +14,9 @@ T = TypeVar("T")
 class FallingBack:
     """Asks the first store, and the second one where the first cannot answer; away: why not, "" while it does."""
 
-    def __init__(self, first: Search, second: Search) -> None:
+    def __init__(self, first: Search, second: Search, away: str = "") -> None:
         self._first, self._second = first, second
-        self.away = ""
+        self.away = away
 
     def find(self, wanted: Wanted, sort: str, first: int, size: int) -> Found:
         """See Search."""

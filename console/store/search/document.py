@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from functools import lru_cache
 from ipaddress import IPv6Address, ip_address
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,7 @@ _OWN = frozenset(field.name for field in OWN)
 _IS_CUT = value_token("finding.cut", "true")
 
 
+@lru_cache(maxsize=16_384)  # a plant has few addresses, and this is asked for each finding
 def plain_address(text: str) -> str:
     """An IP address in its one form: no scope, an IPv4 address inside IPv6 as itself; "" where it is none."""
     try:
@@ -145,11 +147,11 @@ def _utc(moment: datetime) -> str:
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
-def document(row: Finding) -> dict[str, Any]:
+def document(row: Finding | Any, line: str = "") -> dict[str, Any]:
     """A finding as the search index keeps it: fields of console.store.search.fields; absent things have no key.
 
     Reads the row's sensor with its place: load them together where many are made. A field with several values is a
-    list, one with one value stands alone.
+    list, one with one value stands alone. line: its tokens, where they are at hand.
     """
     found: dict[str, Any] = {
         ORGANISATION: row.organisation_id,
@@ -176,7 +178,7 @@ def document(row: Finding) -> dict[str, Any]:
         found["finding.risk"] = score
     for name, values in _values(row).items():
         found[name] = values if len(values) > 1 or FIELDS[name].many else values[0]
-    line = tokens(row)
+    line = line or tokens(row)
     if line.endswith(_IS_CUT):
         found["finding.cut"] = True
     places = (value_token(name, found[name]) for name in ("sensor", "site", "segment"))

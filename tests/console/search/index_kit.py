@@ -31,13 +31,14 @@ from console.store.search.kinds import Document, Kind
 class Faults:
     """Stands before a cluster, passes everything on, and does with bulk requests what it is told.
 
-    of_requests: the status with which all are refused. of_items: what each item's answer becomes. lose_answers: so many
-    requests are passed on, and the connection is cut instead of an answer. longest: bytes of a request, beyond: 413.
-    logins: the Authorization headers that came.
+    of_requests: the status with which all are refused, and searches where also_searches. of_items: what each item's
+    answer becomes. lose_answers: so many requests are passed on, and the connection is cut instead of an answer.
+    longest: bytes of a request, beyond: 413. logins: the Authorization headers that came.
     """
 
     def __init__(self, url: str) -> None:
         self.of_requests: int | None = None
+        self.also_searches = False
         self.of_items: dict[str, Any] | None = None
         self.lose_answers = self.too_long = 0
         self.longest = 2**30
@@ -50,12 +51,12 @@ class Faults:
 
             def _any(self) -> None:
                 body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-                if "_bulk" in self.path:
-                    if faults.of_requests is not None:
-                        return self._say(faults.of_requests, b'{"error": {"type": "told", "reason": "to refuse"}}')
-                    if len(body) > faults.longest:
-                        faults.too_long += 1
-                        return self._say(413, b"")
+                refusing = "_bulk" in self.path or (faults.also_searches and "_search" in self.path)
+                if refusing and faults.of_requests is not None:
+                    return self._say(faults.of_requests, b'{"error": {"type": "told", "reason": "to refuse"}}')
+                if "_bulk" in self.path and len(body) > faults.longest:
+                    faults.too_long += 1
+                    return self._say(413, b"")
                 faults.logins.add(self.headers["Authorization"])
                 names = ("content-type", "accept")
                 headers = {name: self.headers[name] for name in names if name in self.headers}

@@ -17,6 +17,7 @@ from console.store.search import feed as feeding
 from console.store.search import parts
 from console.store.search.bulk import Bulk, Fate, Operation
 from console.store.search.cluster import State
+from console.store.search.document import document
 from console.store.search.findings import FINDINGS
 from console.store.search.indexer import MAX_ATTEMPTS
 from console.store.search.triggers import PREFIX, WATCHED
@@ -58,6 +59,13 @@ def test_what_sensors_send_is_in_the_index_and_what_people_decide_too(on, db, tr
     on.settle()
     states = {it["finding.number"]: it["state"] for it in on.documents().values()}
     assert states == {first: "new", second: "false"}
+
+
+def test_documents_are_those_of_the_field_list(on, store):
+    on.send(4)
+    with store.reader() as session:
+        made = {it.row_id: it.source for it in FINDINGS.after(session, 0, "", 10)}
+        assert made == {row.id: document(row) for row in session.scalars(select(Finding))}
 
 
 def test_what_was_there_before_the_cluster_is_filled_in(fed):
