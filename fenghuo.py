@@ -23,6 +23,7 @@ from commands.console import console
 from commands.console_audit import audit
 from commands.hunt import hunt
 from commands.index import index
+from commands.one_way import ONE_WAY, receive
 from commands.rules import with_rules
 from commands.score import score
 from commands.sensor_key import enrol, rotate_key
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 
     from detectors.pipeline import Options
     from sensor.capture.source import Capture
+    from sensor.one_way.sender import OneWayOptions
 
 CAPTURES = click.argument("captures", nargs=-1, required=True, metavar="CAPTURE...")
 TOGETHER = click.option("--together", is_flag=True, help="Take the captures as one stream of time.")
@@ -251,14 +253,15 @@ def sensor() -> None:
 @ARTIFACTS
 @click.option("--artifacts-size", type=Size(), default="1G", show_default=True, help="What they may need on disk.")
 @click.option("--archive", "archive_folder", type=Folder(), help="Keep behaviours and chosen events for hunting here.")
-@click.option("--console", "url", required=True, metavar="URL", help="Address of the console.")
+@click.option("--console", "url", default="", metavar="URL", help="Address of the console.")
+@ONE_WAY
 @click.option(
     "--key-file", type=click.Path(dir_okay=False), help="File with this sensor's key; otherwise FENGHUO_SENSOR_KEY."
 )
 @click.option("--key", envvar="FENGHUO_SENSOR_KEY", hidden=True)
 @click.option("--spool", default="sensor-spool", show_default=True, metavar="DIR", help="Where findings wait, on disk.")
 @click.option(
-    "--spool-quota", type=Size(), default="2G", show_default=True, help="What they may need there; see docs/sensor.md."
+    "--spool-quota", type=Size(), default="2G", show_default=True, help="What they may need there; see docs/spool.md."
 )
 @click.option(
     "--console-key", default="", metavar="FINGERPRINT", help="Take configuration that is signed with this key only."
@@ -287,6 +290,7 @@ def sensor_run(
     spool: str,
     spool_quota: int,
     console_key: str,
+    one_way: OneWayOptions | None,
     name: str,
     once: bool,
     ledger_file: Path | None,
@@ -319,6 +323,12 @@ def sensor_run(
         raise click.UsageError("give --interface NAME, or --capture FILE")
     if plant["learn_hours"] and not interfaces:
         raise click.UsageError("--learn is for interfaces; of captures `fenghuo baseline learn` learns")
+    if bool(url) == (one_way is not None):
+        raise click.UsageError("say where findings go: --console URL, or --one-way HOST:PORT over a data diode")
+    if one_way and not name:
+        raise click.UsageError(
+            "over a one-way link nobody can tell the sensor its name: give --name, as in the console"
+        )
     try:
         secret = SensorKey.of_file(Path(key_file)) if key_file else SensorKey((key or "").strip())
     except KeyFileError as error:
@@ -337,7 +347,7 @@ def sensor_run(
         folder = Path(spool)
         program = SensorProgram(
             url, secret, folder, name, complain, artifacts, artifacts_size, declared(),
-            console_key=console_key, reread=declared, spool_bytes=spool_quota,
+            console_key=console_key, reread=declared, spool_bytes=spool_quota, one_way=one_way,
         )  # fmt: skip
         signal.signal(signal.SIGTERM, lambda *_: program.stop())
         signal.signal(signal.SIGHUP, lambda *_: program.reload())
@@ -366,6 +376,7 @@ main.add_command(baseline)
 main.add_command(carve)
 console.add_command(audit)
 console.add_command(index)
+console.add_command(receive)
 main.add_command(console)
 main.add_command(hunt)
 

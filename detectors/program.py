@@ -46,6 +46,7 @@ from sensor.capture.ahead import ahead
 from sensor.capture.live import LiveSource
 from sensor.capture.source import CaptureError, open_capture
 from sensor.kernel_cache import compiled_before
+from sensor.one_way.sender import OneWayOptions, OneWaySender
 from sensor.sensor_key import SensorKey
 from sensor.spool import QUOTA_BYTES as SPOOL_BYTES
 from sensor.spool import Spool, SpoolError
@@ -82,6 +83,7 @@ class SensorProgram:
         reread: Callable[[], Options] | None = None,
         hook: str = "",
         spool_bytes: int = SPOOL_BYTES,
+        one_way: OneWayOptions | None = None,
     ) -> None:
         """folder: spool and notes. name: this sensor's, where it must work before it has ever reached its console.
 
@@ -89,7 +91,7 @@ class SensorProgram:
         declared: what the plant says of itself: baseline, tags, tickets. reread: says it anew, from the same files.
         console_key: fingerprint of the only key whose configuration counts, "" for the first that comes.
         hook: for tests, see worker/child.py.
-        spool_bytes: what the spool may need on disk.
+        spool_bytes: what the spool may need on disk. one_way: send over a link without a way back, instead of to `url`.
 
         SpoolError, UplinkError where folder, address or key cannot be used.
         """
@@ -103,7 +105,11 @@ class SensorProgram:
         self._change = threading.Lock()
         self._say = say
         self._spool = Spool(folder / "spool", self._loss_line, quota_bytes=spool_bytes)
-        self._uplink = Uplink(url, key, self._spool)
+        self._uplink: Uplink | OneWaySender
+        if one_way:
+            self._uplink = OneWaySender(one_way, key.key if isinstance(key, SensorKey) else key, self._spool, name)
+        else:
+            self._uplink = Uplink(url, key, self._spool)
         self._stop = threading.Event()
         self._artifacts, self._artifacts_bytes = artifacts, artifacts_bytes
         self._known = threading.Event()

@@ -155,6 +155,11 @@ class Spool:
         return self._safe
 
     @property
+    def taken(self) -> int:
+        """The highest sequence that was given to a finding."""
+        return self._next - 1
+
+    @property
     def depth(self) -> int:
         """How many sequences wait: on disk and not acknowledged, or still in memory."""
         with self._mutex:
@@ -195,6 +200,15 @@ class Spool:
                 self._shed_waiting()
             return record.sequence
 
+    def relay(self, record: Record) -> None:
+        """Take what another spool gave, under the sequence that it has there. ValueError where that is not the next."""
+        with self._mutex:
+            if record.first != self._next:
+                raise ValueError(f"sequence {self._next} is the next, not {record.first}")
+            self._take(record)
+            if self._waiting > self._max_waiting:
+                self._shed_waiting()
+
     def skip(self, span: int, why: str) -> int:
         """Take `span` findings as lost, nobody knows of which rules; returns the last of their sequences."""
         with self._mutex:
@@ -218,11 +232,20 @@ class Spool:
 
     # --- out
 
-    def batch(self, most: int, most_bytes: int, after: int | None = None, skip: Set[int] = frozenset()) -> list[Record]:
+    def batch(
+        self,
+        most: int,
+        most_bytes: int,
+        after: int | None = None,
+        skip: Set[int] = frozenset(),
+        *,
+        finish: bool = True,
+    ) -> list[Record]:
         """The oldest findings that are safe and not acknowledged: at most `most`, lines of at most `most_bytes`.
 
         The first one is given even where it alone is longer. The same findings come again until they are acknowledged.
-        after: only those of higher sequences. skip: sequences that are left out.
+        after: only those of higher sequences. skip: sequences that are left out. finish: give losses as they are sent
+        to a console; otherwise as records that another spool takes with `relay`.
         """
         with self._mutex:
             state = self._state
@@ -235,7 +258,7 @@ class Spool:
             size = 0
             for record in due:
                 if record.sequence not in skip:
-                    whole = self._finished(record) if record.severity == LOSS else record
+                    whole = self._finished(record) if finish and record.severity == LOSS else record
                     size += len(whole.line)
                     if len(records) == most or (records and size > most_bytes):
                         self._reading = (sequence, chain((record,), due))

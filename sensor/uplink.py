@@ -105,8 +105,8 @@ class Uplink:
         self._jitter = jitter
         self._clock = clock
         self._timeouts = timeouts
-        self._key = key if isinstance(key, SensorKey) else SensorKey(_checked_key(key))
-        _checked_key(self._key.key)
+        self._key = key if isinstance(key, SensorKey) else SensorKey(checked_key(key))
+        checked_key(self._key.key)
         self._instance = secrets.token_hex(8)  # tells two processes with one key apart
         self._lanes = Lanes(spool)
         self._last_rejected: list[dict[str, Any]] = []
@@ -275,12 +275,13 @@ class Uplink:
     def run(
         self,
         stop: threading.Event,
-        counters: Callable[[], Mapping[str, Any]],
+        counters: Callable[[], Mapping[str, Any] | None],
         on_config: Callable[[Config], None],
     ) -> None:
         """Send, beat and fetch configuration until `stop` is set. Trouble is logged once and never ends this.
 
-        counters: asked before each heartbeat. on_config: called with the first configuration and with every new one.
+        counters: asked before each heartbeat; None: no heartbeat now. on_config: called with the first configuration
+        and with every new one.
         """
         version: str | None = None
         next_beat = resume = time.monotonic()
@@ -291,7 +292,8 @@ class Uplink:
             try:
                 if time.monotonic() >= next_beat:
                     next_beat = time.monotonic() + HEARTBEAT_S
-                    if self.heartbeat(counters()) != version:
+                    told = counters()
+                    if told is not None and self.heartbeat(told) != version:
                         config = self.fetch_config()
                         on_config(config)
                         version = config.version
@@ -312,11 +314,14 @@ class Uplink:
             self._land_all(LAST_WORDS_S)
         self._say_goodbye(counters)
 
-    def _say_goodbye(self, counters: Callable[[], Mapping[str, Any]]) -> None:
+    def _say_goodbye(self, counters: Callable[[], Mapping[str, Any] | None]) -> None:
         """Once, and briefly: a console that cannot hear it will think that this sensor fell silent, and be right."""
+        told = counters()
+        if told is None:
+            return
         self._client.timeout = GOODBYE
         try:
-            self.heartbeat(counters(), goodbye=True)
+            self.heartbeat(told, goodbye=True)
         except (UplinkError, SpoolError) as error:
             log.info("the console could not be told that this sensor stops: %s", error)
         finally:
@@ -515,7 +520,8 @@ def checked_address(url: str) -> str:
     return str(parsed).rstrip("/")
 
 
-def _checked_key(key: str) -> str:
+def checked_key(key: str) -> str:
+    """A sensor's key without white space around it; UplinkError where this can be none."""
     key = key.strip()
     if not key or not key.isascii() or not key.isprintable() or " " in key:
         raise UplinkError("this is not a sensor key", "copy it again from the console", permanent=True)
