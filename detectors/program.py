@@ -20,7 +20,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from detectors import knowledge
 from detectors.bundle.keeper import Keeper
@@ -52,6 +52,9 @@ from sensor.spool import QUOTA_BYTES as SPOOL_BYTES
 from sensor.spool import Spool, SpoolError
 from sensor.spool_loss import Loss
 from sensor.uplink import Config, Uplink, UplinkError
+
+if TYPE_CHECKING:
+    from detectors.hunting.retro import RetroHunt
 
 log = logging.getLogger(__name__)
 
@@ -122,6 +125,7 @@ class SensorProgram:
         self._quarantine = Quarantine(folder / "quarantine")
         self._hook = hook
         self._watch: RuleWatch | None = None
+        self._retro: RetroHunt | None = None
         self._refused = 0  # findings that the spool would not take
         self._ending_once = False
         self._next_flush = 0.0
@@ -158,6 +162,7 @@ class SensorProgram:
                 self._manager.starting("waiting for the console, loading the decoder")
                 if self._stop.is_set():
                     return code
+            self._retro = self._hunter()
             code = work()
             self._manager.stopping()
             if self._ending_once:
@@ -172,6 +177,8 @@ class SensorProgram:
         finally:
             self._stop.set()
             self._server.close()
+            if self._retro:
+                self._retro.close()
             sender.join(timeout=LAST_SEND_S)
             if not sender.is_alive():
                 self._send_the_rest()
@@ -431,6 +438,8 @@ class SensorProgram:
             return
         if config.indicators != self._indicators:
             self._indicators = config.indicators
+            if self._retro:
+                self._retro.ask(config.indicators)
             if self._worker:
                 self._worker.change(indicators=config.indicators)
         if changed:
@@ -448,10 +457,24 @@ class SensorProgram:
             self._tell("sensor.config-refused", {"value": version, "seen": why, "before": before})
             self._known.set()
 
+    def _hunter(self) -> RetroHunt | None:
+        """What searches the archive for indicators that are new; it needs packages of its own."""
+        if self._declared.archive is None:
+            return None
+        from detectors.hunting.retro import RetroHunt
+
+        hunter = RetroHunt(self._declared.archive.folder, self._folder / "hunted.json", self._told)
+        hunter.ask(self._indicators)
+        return hunter
+
     def _tell(self, rule_id: str, values: Mapping[str, Any]) -> None:
         """A finding about the sensor itself."""
         rule, now_ns = knowledge.detector_rules()[rule_id], time.time_ns()
-        self._spooled(Finding(rule.id, rule.name, rule.severity, "", now_ns, now_ns, rule.explain(values)))
+        self._told(Finding(rule.id, rule.name, rule.severity, "", now_ns, now_ns, rule.explain(values)))
+
+    def _told(self, finding: Finding) -> None:
+        """Put a finding on disk at once."""
+        self._spooled(finding)
         with contextlib.suppress(SpoolError):  # it stays in memory, and goes with the next ones
             self._spool.flush()
 
