@@ -51,7 +51,7 @@ class _Life:
         self.stop = threading.Event()
         self.thread = threading.Thread(
             target=self.uplink.run,
-            args=(self.stop, source.counters, source.on_config),
+            args=(self.stop, lambda: source.counters(epoch), source.on_config),
             name=f"uplink {epoch}",
             daemon=True,
         )

@@ -73,4 +73,5 @@ def test_a_critical_finding_overtakes_a_queue_and_everything_arrives_once(url, s
         life = reader.scalars(select(SensorEpoch)).one()
         assert (life.acknowledged, life.received, life.duplicates) == (QUEUE + 1, QUEUE + 1, 0)
         assert reader.scalar(select(func.count(FindingReceipt.id))) == QUEUE + 1
-        assert reader.scalar(select(func.sum(Finding.count))) == QUEUE + 1
+        ours = Finding.rule_id.in_(("scan.port", STOP.rule_id))  # beside what the console says of the sensor itself
+        assert reader.scalar(select(func.sum(Finding.count)).where(ours)) == QUEUE + 1
