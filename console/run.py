@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import select
+from sqlalchemy.exc import SQLAlchemyError
 
 from console.services import organisations, sensors, subscriptions, users
 from console.services.actor import Role, the_console, utc_now
@@ -123,6 +124,7 @@ def serve(settings: Settings, worker: bool = True) -> None:
     import waitress
 
     from console import create_app
+    from console.gate import Gate, guard
     from console.notify.worker import start_beside
     from console.store.search import feed
     from console.store.search import worker as indexing
@@ -141,9 +143,11 @@ def serve(settings: Settings, worker: bool = True) -> None:
         max_request_body_size=MAX_BODY_BYTES + 65_536,  # the application answers what is a little too large itself
         max_request_header_size=32_768,
         channel_timeout=60,
+        cleanup_interval=5,
         connection_limit=500,
         **_proxy(settings),
     )
+    guard(server, Gate(_asker(app.extensions["fenghuo"].store)))
     beside = [start_beside(settings)] if worker else []
     if worker and settings.elasticsearch_url:
         beside.append(indexing.start_beside(settings))
@@ -166,6 +170,19 @@ def serve(settings: Settings, worker: bool = True) -> None:
             process.terminate()
         for process in beside:
             process.wait(10)
+
+
+def _asker(store: Store) -> Callable[[str], bool]:
+    """Whether a key is valid; where the store does not say, the view will."""
+
+    def is_known(key: str) -> bool:
+        try:
+            with store.reader() as session:
+                return sensors.find_by_key(session, key, utc_now()) is not None
+        except SQLAlchemyError:
+            return True
+
+    return is_known
 
 
 def _proxy(settings: Settings) -> dict[str, Any]:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-from threading import BoundedSemaphore
-from typing import Any
+import threading
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import Any, cast
 
 from flask import Blueprint, Response, current_app, jsonify, request
 from flask_limiter.util import get_remote_address
 from sqlalchemy.exc import IntegrityError
 from werkzeug.exceptions import HTTPException
 
+from console.api.turns import Turns
 from console.services import configuration, enrolment, heartbeats, sensors
 from console.services.errors import ConflictError
 from console.services.ingest import check, ingest
@@ -65,38 +68,55 @@ def _busy(seconds: int, status: int, message: str) -> Any:
     return jsonify(error=message), status, {"Retry-After": str(seconds)}
 
 
+@dataclass(frozen=True, slots=True)
+class _Intake:
+    """What an application takes in at a time. writing: held by who writes; threads queue for it here, for SQLite's own
+    waiting is a poll, and unfair. Other databases let several write."""
+
+    turns: Turns
+    writing: AbstractContextManager[Any]
+
+
 @blueprint.record_once
 def _bound(state: Any) -> None:
     """Batches taken at a time are bounded for the whole application: more would only wait in memory."""
-    settings = state.app.extensions["fenghuo"].settings
-    state.app.extensions["fenghuo_ingest"] = BoundedSemaphore(settings.ingest_at_once)
+    own = state.app.extensions["fenghuo"]
+    sqlite = own.store.engine.dialect.name == "sqlite"
+    state.app.extensions["fenghuo_ingest"] = _Intake(
+        Turns(own.settings.ingest_at_once), threading.Lock() if sqlite else nullcontext()
+    )
+
+
+def _intake() -> _Intake:
+    return cast(_Intake, current_app.extensions["fenghuo_ingest"])
 
 
 @blueprint.post("/findings")
 @public
 def findings() -> Any:
     """Store a batch; the answer leaves after the commit."""
-    slots: BoundedSemaphore = current_app.extensions["fenghuo_ingest"]
-    if not slots.acquire(blocking=False):
-        return _busy(1, 429, "Too many batches at a time.")
+    with console().store.reader() as reader:  # who has no key makes nobody wait and nothing parsed
+        sensor = sensors.find_by_key(reader, _key(), now())
+        if sensor is None:
+            raise Unauthorised
+        name, caller = sensor.name, (sensor.organisation_id, sensor.id)
+    with _intake().turns.turn(*caller) as granted:
+        return _store(name) if granted else _busy(1, 429, "Too many batches at a time.")
+
+
+def _store(name: str) -> Any:
     try:
-        with console().store.reader() as reader:  # who has no key makes nobody wait and nothing parsed
-            known = sensors.find_by_key(reader, _key(), now())
-            if known is None:
-                raise Unauthorised
-            name = known.name
         batch: Batch = parse(Batch, request.get_data(cache=False))
         checked = check(name, batch.epoch, batch.findings)
-        failpoint("ingest.before_store")
-        outcome = ingest(db(), _sensor(), checked, now())
-        failpoint("ingest.before_commit")
-        commit()
+        with _intake().writing:
+            failpoint("ingest.before_store")
+            outcome = ingest(db(), _sensor(), checked, now())
+            failpoint("ingest.before_commit")
+            commit()
         failpoint("ingest.after_commit")
     except IntegrityError:  # the same batch came twice at a time: the second attempt will find the first
         db().rollback()
         return _busy(1, 503, "The same findings are being stored.")
-    finally:
-        slots.release()
     rejected = [{"finding.id": finding_id, "reason": reason} for finding_id, reason in outcome.rejected]
     return jsonify(
         acknowledged=outcome.acknowledged, stored=outcome.stored, duplicates=outcome.duplicates, rejected=rejected
@@ -107,14 +127,20 @@ def findings() -> Any:
 @public
 def heartbeat() -> Any:
     """The sensor is alive; tells it whether there is other configuration."""
-    sensor = _sensor()
+    with console().store.reader() as reader:
+        if sensors.find_by_key(reader, _key(), now()) is None:
+            raise Unauthorised
     beat: Heartbeat = parse(Heartbeat, request.get_data(cache=False))
-    heartbeats.receive(db(), sensor, beat.epoch, beat.counters, now())
-    return jsonify(
-        config_version=configuration.wanted(db(), sensor, now()).version,
-        time=now().timestamp(),
-        rotate_key=sensor.rotation_asked_at is not None,
-    )
+    with _intake().writing:
+        sensor = _sensor()
+        heartbeats.receive(db(), sensor, beat.epoch, beat.counters, now())
+        answer = {
+            "config_version": configuration.wanted(db(), sensor, now()).version,
+            "time": now().timestamp(),
+            "rotate_key": sensor.rotation_asked_at is not None,
+        }
+        commit()
+    return jsonify(answer)
 
 
 @blueprint.get("/config")

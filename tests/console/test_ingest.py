@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from datetime import UTC, datetime
 
 import pytest
@@ -168,6 +169,16 @@ def test_a_poisoned_record_is_rejected_for_good_and_the_others_are_stored(anonym
     assert f"s1/{EPOCH}/2" in (receipt.payload or "")
 
 
+@pytest.mark.parametrize("where", ['"finding.count":1', '"event.action":"stop"', '"frame":7', '"capture":""'])
+def test_a_key_that_stands_twice_spoils_its_own_record_only(anonymous, tree, db, where):
+    batch = [record(1, capture="x"), record(2)]
+    text = json.dumps({"epoch": EPOCH, "findings": batch}, separators=(",", ":"))
+    where = where if where in text else '"capture":"x"'
+    answer = post(anonymous, tree.plant_key, text.replace(where, f"{where},{where}", 1).encode())
+    assert (answer.json["stored"], answer.json["acknowledged"]) == (1, 2)
+    assert "twice" in answer.json["rejected"][0]["reason"]
+
+
 def test_an_integer_of_five_thousand_digits_spoils_its_own_record_only(anonymous, tree):
     body = json.dumps({"epoch": EPOCH, "findings": [record(1), record(2)]})
     body = body.replace('"finding.count": 1', f'"finding.count": {"9" * 5000}', 1)
@@ -198,6 +209,8 @@ BROKEN = {
     "an epoch that is a string": b'{"epoch":"1","findings":[]}',
     "an epoch that is no number": b'{"epoch":NaN,"findings":[]}',
     "a negative epoch": b'{"epoch":-1,"findings":[]}',
+    "an epoch that stands twice": b'{"epoch":1,"epoch":2,"findings":[]}',
+    "bytes of another charset": '{"epoch":1,"findings":[]}'.encode("utf-16"),
     "an epoch of five thousand digits": b'{"epoch":' + b"1" * 5000 + b',"findings":[]}',
     "findings that are an object": b'{"epoch":1,"findings":{}}',
     "an unknown key": b'{"epoch":1,"findings":[],"organisation_id":2}',
@@ -250,13 +263,13 @@ def test_who_keeps_trying_with_a_wrong_key_is_told_to_wait_and_others_are_not(an
 
 
 def test_more_batches_at_a_time_than_allowed_are_answered_with_429(anonymous, app, tree):
-    slots = app.extensions["fenghuo_ingest"]
-    for _ in range(app.extensions["fenghuo"].settings.ingest_at_once):
-        assert slots.acquire(blocking=False)
-    answer = send(anonymous, tree.plant_key, [record(1)])
-    assert answer.status_code == 429
-    assert answer.headers["Retry-After"] == "1"
-    slots.release()
+    turns = app.extensions["fenghuo_ingest"].turns
+    with ExitStack() as held:
+        for number in range(app.extensions["fenghuo"].settings.ingest_at_once):
+            assert held.enter_context(turns.turn(1, number))
+        answer = send(anonymous, tree.plant_key, [record(1)])
+        assert answer.status_code == 429
+        assert answer.headers["Retry-After"] == "1"
     assert send(anonymous, tree.plant_key, [record(1)]).status_code == 200
 
 
@@ -348,6 +361,7 @@ GOOD = record(1)
 
 
 @given(body=st.binary(max_size=200) | JSON.map(lambda value: json.dumps(value).encode()))
+@hypothesis_settings(suppress_health_check=[HealthCheck.too_slow])
 def test_any_body_is_a_batch_or_a_reason(body):
     try:
         batch = parse(Batch, body)
