@@ -30,7 +30,7 @@ PATIENCE_S = 30.0  # for headers and body of one request, and
 LEAST_BYTES_S = 4096  # this many bytes of it a second
 
 
-class Refusal(Error):  # type: ignore[misc]
+class RefusalError(Error):  # type: ignore[misc]
     """An answer in the form of the API's."""
 
     def __init__(self, code: int, reason: str, message: str, *headers: tuple[str, str]) -> None:
@@ -52,15 +52,15 @@ class Gate:
     _known: OrderedDict[str, float] = field(default_factory=OrderedDict)
     _budget: OrderedDict[str, tuple[float, float]] = field(default_factory=OrderedDict)
 
-    def refusal(self, path: str, headers: dict[str, str], length: int, address: str) -> Refusal | None:
+    def refusal(self, path: str, headers: dict[str, str], length: int, address: str) -> RefusalError | None:
         """Why the request is refused, None where it may come in."""
         if not path.startswith(PREFIX):
             return None
         name = path.removeprefix(PREFIX)
         if headers.get("CONTENT_ENCODING", "identity").strip().lower() not in ("", "identity"):
-            return Refusal(415, "Unsupported Media Type", "Send the body as it is, without compression.")
+            return RefusalError(415, "Unsupported Media Type", "Send the body as it is, without compression.")
         if length > LIMITS.get(name, SMALL):
-            return Refusal(413, "Request Entity Too Large", "This is more than the console takes at once.")
+            return RefusalError(413, "Request Entity Too Large", "This is more than the console takes at once.")
         if name == "enrol":  # its token stands in the body
             return None
         scheme, _, key = headers.get("AUTHORIZATION", "").partition(" ")
@@ -69,13 +69,13 @@ class Gate:
             return _unknown()
         return self._refusal_of(key, address)
 
-    def _refusal_of(self, key: str, address: str) -> Refusal | None:
+    def _refusal_of(self, key: str, address: str) -> RefusalError | None:
         now = self.clock()
         until = self._known.get(key)
         if until is not None and now < until:
             return None
         if not self._may_look_up(address, now):
-            return Refusal(429, "Too Many Requests", "Too many requests with unknown keys.", ("Retry-After", "1"))
+            return RefusalError(429, "Too Many Requests", "Too many requests with unknown keys.", ("Retry-After", "1"))
         if not self.is_known(key):
             self._known.pop(key, None)
             return _unknown()
@@ -94,9 +94,9 @@ class Gate:
         return tokens >= 1
 
 
-def _unknown() -> Refusal:
+def _unknown() -> RefusalError:
     message = "A sensor key is needed: Authorization: Bearer <key>."
-    return Refusal(401, "Unauthorized", message, ("WWW-Authenticate", 'Bearer realm="fenghuo"'))
+    return RefusalError(401, "Unauthorized", message, ("WWW-Authenticate", 'Bearer realm="fenghuo"'))
 
 
 class _Discard:
