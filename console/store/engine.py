@@ -12,8 +12,6 @@ from pydantic_core import to_json
 from sqlalchemy import Connection, Engine, create_engine, event, make_url
 from sqlalchemy.orm import Session
 
-from console.store.search.embedded import regexp
-
 BUSY_TIMEOUT_MS = 10_000  # how long a writer waits for another before it gives up
 CHECKPOINT_PAGES = 16_384  # 64 MiB of log before it is copied into the file: a page changed ten times is copied once
 CACHE_KIB = 32_768  # of each connection
@@ -78,7 +76,6 @@ def _prepare_sqlite(dbapi_connection: Any, _record: Any) -> None:
     ):
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()
-    dbapi_connection.create_function("regexp", 2, regexp, deterministic=True)
 
 
 def _begin_sqlite(connection: Connection) -> None:

@@ -9,13 +9,13 @@ from ipaddress import IPv6Address, ip_address
 from typing import TYPE_CHECKING, Any
 
 from console.store.search.fields import FIELDS, ORGANISATION, OWN, RANK, TOKENS, SearchField
-from console.store.search.text import GAP, MESSAGE, NAME, OTHER, value_token, words
+from console.store.search.text import MESSAGE, NAME, OTHER, line, value_token
 from detectors.finding import MAC
 
 if TYPE_CHECKING:
     from console.store.models import Finding
 
-MAX_LETTERS = 80_000  # of all words of one finding; a long explanation has some thousands
+MAX_LETTERS = 80_000  # characters of all texts of one finding; a long explanation has some thousands
 MAX_FIELDS, MAX_LIST = 40, 20  # fields that a sensor sends beside the row, values of one of them
 MAX_LONG, MIN_LONG = 2**63 - 1, -(2**63)
 _OWN = frozenset(field.name for field in OWN)
@@ -34,6 +34,7 @@ def plain_address(text: str) -> str:
     return address.compressed
 
 
+@lru_cache(maxsize=8192)
 def sixteen(address: str) -> str:
     """An address of `plain_address` as 32 hex digits in which every network is a prefix; IPv4 as IPv6 has it."""
     parsed = ip_address(address)
@@ -77,8 +78,11 @@ def _values(row: Finding) -> dict[str, list[Any]]:
             given[name] = value
     found: dict[str, list[Any]] = {}
     for name, value in given.items():
-        listed = value if isinstance(value, list) else [value]
-        fitting = [item for item in (typed(FIELDS[name], item) for item in listed[:MAX_LIST]) if item is not None]
+        if value is None or value == "":
+            continue
+        field = FIELDS[name]
+        listed = value[:MAX_LIST] if isinstance(value, list) else [value]
+        fitting = [item for item in (typed(field, item) for item in listed) if item is not None]
         if fitting:
             found[name] = fitting
     return found
@@ -122,21 +126,14 @@ def tokens(row: Finding | Any) -> str:
                 found.append(value_token(f"{name}#", sixteen(value)))
     left = MAX_LETTERS
     for place, text in _texts(row):
-        if not text:
-            continue
+        if left > 0 and text:
+            found.append(line(place, text[:left]))
+        left -= len(text)
         if left < 0:
             break
-        found.append(GAP)
-        for word in words(text[:MAX_LETTERS]):
-            left -= len(word)
-            if left < 0:
-                break
-            found.append(place + word)
-        if len(text) > MAX_LETTERS:
-            left = -1
     if left < 0 or len(row.fields) > MAX_FIELDS or any(_is_long(value) for value in row.fields.values()):
         found.append(_IS_CUT)
-    return " ".join(found)
+    return " ".join(filter(None, found))
 
 
 def _is_long(value: Any) -> bool:
@@ -178,9 +175,9 @@ def document(row: Finding | Any, line: str = "") -> dict[str, Any]:
         found["finding.risk"] = score
     for name, values in _values(row).items():
         found[name] = values if len(values) > 1 or FIELDS[name].many else values[0]
-    line = line or tokens(row)
-    if line.endswith(_IS_CUT):
+    made = line or tokens(row)
+    if made.endswith(_IS_CUT):
         found["finding.cut"] = True
     places = (value_token(name, found[name]) for name in ("sensor", "site", "segment"))
-    found[TOKENS] = " ".join([line, *places])
+    found[TOKENS] = " ".join([made, *places])
     return found

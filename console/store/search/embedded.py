@@ -8,11 +8,9 @@ same finding empties the table in a migration.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import lru_cache
 from types import SimpleNamespace
 from typing import Any
 
-import re2
 from sqlalchemy import (
     BigInteger,
     Column,
@@ -37,7 +35,6 @@ from console.store.models import Finding
 from console.store.search.document import tokens
 
 BATCH = 1_000  # findings of one transaction of catching up: other writers get their turn in between
-MAX_EXPRESSIONS = 64  # compiled ones that are kept
 TOKENISED = frozenset(
     (
         *("uid", "rule_id", "rule_name_en", "rule_name_zh", "protocol", "techniques", "capture", "station", "fields"),
@@ -53,14 +50,19 @@ finding_search = Table(
     Column("finding_search", Text),  # FTS5: what MATCH stands behind
     Column("vector", TSVECTOR),  # PostgreSQL: made from the line
 )
+finding_search_words = Table("finding_search_words", MetaData(), Column("term", Text))  # FTS5's list of tokens
 _DOCSIZE = Table("finding_search_docsize", MetaData(), Column("id", BigInteger, primary_key=True))  # FTS5's own
 
 
 def install(connection: Connection) -> None:
-    """Let a deleted finding take its tokens along, as a foreign key does on PostgreSQL. After every upgrade: one that
-    makes the table of findings anew loses its triggers.
+    """What belongs to the code and not to a migration, on SQLite: the list of all tokens, and the trigger by which a
+    deleted finding takes its tokens along, as PostgreSQL's foreign key does. After every upgrade: one that makes the
+    table of findings anew loses its triggers.
     """
     if connection.dialect.name == "sqlite" and inspect(connection).has_table(finding_search.name):
+        connection.exec_driver_sql(
+            f"CREATE VIRTUAL TABLE IF NOT EXISTS {finding_search_words.name} USING fts5vocab(finding_search, 'row')"
+        )
         connection.exec_driver_sql(
             "CREATE TRIGGER IF NOT EXISTS finding_search_delete AFTER DELETE ON finding "
             "BEGIN DELETE FROM finding_search WHERE rowid = old.id; END"
@@ -144,13 +146,3 @@ def _missing(connection: Connection) -> int:
     known = _known(connection)
     kept = connection.scalar(select(func.count()).select_from(Finding)) or 0
     return kept - (connection.scalar(select(func.count()).select_from(known.table)) or 0)
-
-
-@lru_cache(maxsize=MAX_EXPRESSIONS)
-def _compiled(expression: str) -> Any:
-    return re2.compile(expression)
-
-
-def regexp(expression: str | None, line: str | None) -> bool:
-    """SQLite's REGEXP: whether an expression is found in a line, in time that grows with the line only."""
-    return bool(expression and line and _compiled(expression).search(line))

@@ -68,8 +68,7 @@ class SqlSearch:
         organisation_id = wanted.organisation_id
         if organisation_id not in self._places:
             self._places[organisation_id] = tuple(self._sensors(organisation_id))
-        dialect = self._session.get_bind().dialect.name
-        return compile_query(organisation_id, wanted.node, self._places[organisation_id], dialect)
+        return compile_query(self._session, organisation_id, wanted.node, self._places[organisation_id])
 
     def _sensors(self, organisation_id: int) -> list[Place]:
         query = select(Sensor).where(Sensor.organisation_id == organisation_id)

@@ -10,24 +10,31 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
+from operator import add
 
 MAX_TOKEN = 250  # UTF-16 units, which Elasticsearch counts; longer values are compared by their beginning
 MAX_WORD = 64  # characters; a longer run of letters is cut into pieces of this length
-MAX_KEPT = 300  # characters of a text whose words are remembered: names and addresses come again and again
+MAX_KEPT = 100  # characters of a text whose words are remembered: names and addresses come again and again
+MAX_GROWTH = 2  # one character may fold to eighteen
 GAP = "|"  # between two texts: no phrase reaches across
 SPACE = "\u00a0"  # inside a token; folding leaves none of these elsewhere
 NAME, MESSAGE, OTHER = "n~", "m~", "o~"
 PLACES = (NAME, MESSAGE, OTHER)  # where a word without a field may stand
 
 _CJK = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003fffd"
-_RUNS = re.compile(f"([{_CJK}]+)|((?:(?![{_CJK}])[^\\W_])+)")
+_ASCII = re.compile("[a-z0-9]+")
+_RUN = re.compile(r"[^\W_]+")
+_PARTS = re.compile(f"[{_CJK}]+|[^{_CJK}]+")
+_CHINESE = re.compile(f"[{_CJK}]")
 BLANK = re.compile(r"[\s\x00-\x20\x7f-\xa0]+")
 
 
 def fold(text: str) -> str:
     """Text without differences of case and width."""
+    if text.isascii():
+        return text.lower()
     return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
 
 
@@ -40,38 +47,55 @@ def _cut(token: str) -> str:
 
 def value_token(field: str, value: str) -> str:
     """The token that says: this field has this value, compared without case."""
+    if value.isascii() and value.isprintable() and " " not in value:
+        return _cut(f"{field}={value.lower()}")
     return _cut(f"{field}={BLANK.sub(SPACE, fold(value))}")
 
 
 def runs(text: str) -> Iterator[tuple[str, bool]]:
     """(run, whether its characters are Chinese or Japanese) of all words, folded."""
-    for match in _RUNS.finditer(fold(text)):
-        yield match[0], bool(match[1])
+    for run in _RUN.findall(fold(text)[: MAX_GROWTH * len(text)]):
+        if run.isascii():
+            yield run, False
+        else:
+            for part in _PARTS.findall(run):
+                yield part, _CHINESE.match(part) is not None
 
 
-def words(text: str) -> tuple[str, ...]:
-    """All words of a text in their order, each at its place."""
-    return _known_words(text) if len(text) <= MAX_KEPT else _words(text)
-
-
-@lru_cache(maxsize=4096)
-def _known_words(text: str) -> tuple[str, ...]:
-    return _words(text)
-
-
-def _words(text: str) -> tuple[str, ...]:
+def words(text: str) -> Sequence[str]:
+    """All words of a text in their order."""
+    if text.isascii() and len(text) <= MAX_WORD:
+        return _ASCII.findall(text.lower())
     found: list[str] = []
     for run, chinese in runs(text):
         if chinese:
-            found.extend(run[i : i + 2] for i in range(len(run)))  # the last has no neighbour and stands alone
+            found += map(add, run, run[1:])
+            found.append(run[-1])  # it has no neighbour and stands alone
+        elif len(run) <= MAX_WORD:
+            found.append(run)
         else:
-            found.extend(run[i : i + MAX_WORD] for i in range(0, len(run), MAX_WORD))
-    return tuple(found)
+            found += (run[i : i + MAX_WORD] for i in range(0, len(run), MAX_WORD))
+    return found
+
+
+def line(place: str, text: str) -> str:
+    """The words of a text as tokens of a place, in their order, after a gap."""
+    return _known_line(place, text) if len(text) <= MAX_KEPT else _line(place, text)
+
+
+def _line(place: str, text: str) -> str:
+    found = words(text)
+    return f"{GAP} {place}" + f" {place}".join(found) if found else ""
+
+
+@lru_cache(maxsize=8192)
+def _known_line(place: str, text: str) -> str:
+    return _line(place, text)
 
 
 def phrase(text: str) -> tuple[tuple[str, ...], bool]:
     """Words that stand side by side in every text with `text` in it, and whether the last is the beginning of one."""
-    found = words(text)
+    found = tuple(words(text))
     last = list(runs(text))[-1:]
     if last and last[0][1]:  # what follows its last character in the text is not known
         return (found, True) if len(last[0][0]) == 1 else (found[:-1], False)

@@ -48,9 +48,7 @@ def places(session: Any, organisation_id: int) -> tuple[sql.Place, ...]:
 def sql_find(store: Store) -> Find:
     def find(organisation_id: int, node: Node) -> list[int]:
         with store.reader() as session:
-            where = sql.compile_query(
-                organisation_id, node, places(session, organisation_id), store.engine.dialect.name
-            )
+            where = sql.compile_query(session, organisation_id, node, places(session, organisation_id))
             return list(session.scalars(select(Finding.id).where(where).order_by(Finding.id)))
 
     return find

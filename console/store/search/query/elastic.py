@@ -82,8 +82,8 @@ def _phrase(phrase: list[str], open_end: bool) -> dict[str, Any]:
 def _pattern(before: str, pattern: Pattern) -> dict[str, Any]:
     """One token: `before`, then what fits the pattern."""
     if pattern.only_prefix:
-        return {"prefix": {TOKENS: {"value": tokens.like(before, pattern, "", "", "", "")}}}
-    return {"wildcard": {TOKENS: {"value": tokens.like(before, pattern, "*", "?", "\\", "*?\\")}}}
+        return {"prefix": {TOKENS: {"value": tokens.start(before, pattern)}}}
+    return {"wildcard": {TOKENS: {"value": tokens.like(before, pattern, "\\{}", "*?\\")}}}
 
 
 def _has(field: SearchField) -> dict[str, Any]:

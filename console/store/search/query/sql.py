@@ -27,13 +27,15 @@ from sqlalchemy import (
     true,
 )
 from sqlalchemy.dialects.postgresql import TSQUERY
+from sqlalchemy.orm import Session
 
 from console.store.models import Finding
 from console.store.search.document import MAX_LIST
-from console.store.search.embedded import finding_search
+from console.store.search.embedded import finding_search, finding_search_words
 from console.store.search.fields import LEVELS, OWN, SearchField
 from console.store.search.query import tokens
 from console.store.search.query.conditions import fits
+from console.store.search.query.errors import QueryError
 from console.store.search.query.tree import (
     And,
     Everything,
@@ -65,6 +67,8 @@ COLUMNS = {
     "destination.port": Finding.destination_port,
     "station": Finding.station,
 }
+MAX_EXPANSIONS = 5_000  # different words that one pattern stands for, on SQLite
+LAST = "\U0010ffff"
 EVERYWHERE = frozenset(field.name for field in OWN)  # nearly every finding has these: no use to look for those that do
 
 
@@ -86,12 +90,14 @@ class Ask:
     open_end: bool = False
 
 
-def compile_query(organisation_id: int, node: Node, places: tuple[Place, ...], dialect: str) -> Sql:
+def compile_query(session: Session, organisation_id: int, node: Node, places: tuple[Place, ...]) -> Sql:
     """The condition for findings of one organisation; whatever the tree says, no other's are found.
 
-    places: the organisation's sensors. dialect: "sqlite" or "postgresql".
+    session: of the database that will be asked; SQLite is asked beforehand which words fit a pattern. places: the
+    organisation's sensors. QueryError where a pattern fits more words than a question may hold.
     """
-    compiler = _PostgreSql(places) if dialect == "postgresql" else _Sqlite(places)
+    sqlite = session.get_bind().dialect.name == "sqlite"
+    compiler = _Sqlite(places, session) if sqlite else _PostgreSql(places)
     return and_(Finding.organisation_id == organisation_id, compiler.node(node))
 
 
@@ -105,8 +111,7 @@ def _asked(node: Node) -> Ask | None:
         case Value(field, value) if field.kept == "token":
             return Ask(((value_token(field.name, value),),))
         case ValueLike(field, pattern) if field.kept == "token" and pattern.only_prefix:
-            before = tokens.like(tokens.of_field(field)[0], pattern, "", "", "", "")
-            return Ask(((before,),), True)
+            return Ask(((tokens.start(tokens.of_field(field)[0], pattern),),), True)
         case Has(field) if field.kept == "token":
             return Ask(tuple((before,) for before in tokens.of_field(field)), True)
         case Range(field, low, high) if field.kept == "token" and field.type == "long" and low == high:
@@ -190,13 +195,21 @@ def _one_of(field: SearchField, values: tuple[str, ...]) -> Sql:
     return or_(false(), *new, *([and_(Finding.verdict.is_not(None), Finding.verdict.in_(judged))] if judged else []))
 
 
+def _inside(number: float, low: float | None, high: float | None) -> bool:
+    return (low is None or number >= low) and (high is None or number <= high)
+
+
 def _within(value: Any, low: float | None, high: float | None) -> Sql:
     limits = ([value >= low] if low is not None else []) + ([value <= high] if high is not None else [])
     return and_(true(), *limits)
 
 
 class _Sqlite(_Compiler):
-    """FTS5 answers; regular expressions are RE2's (console.store.search.embedded)."""
+    """FTS5 answers. It knows whole tokens and beginnings: for other patterns its list of words is asked first."""
+
+    def __init__(self, places: tuple[Place, ...], session: Session) -> None:
+        super().__init__(places)
+        self._session = session
 
     def node(self, node: Node) -> Sql:
         whole = self._match(node)
@@ -213,12 +226,33 @@ class _Sqlite(_Compiler):
         return self._found(self._expression(ask))
 
     def like(self, befores: tuple[str, ...], pattern: Pattern, rare: bool) -> Sql:
-        fits_line = finding_search.c.words.regexp_match(tokens.expression(befores, pattern))
-        found = select(finding_search.c.rowid).where(fits_line)
-        if rare:
-            befores = tuple(before + tokens.like("", Pattern((pattern.prefix,)), "", "", "", "") for before in befores)
-            found = found.where(_matches(self._expression(Ask(tuple((before,) for before in befores), True))))
-        return Finding.id.in_(found)
+        fitting = [
+            word
+            for before in befores
+            for word in self._words(tokens.start(before, pattern), tokens.like(before, pattern, "[{}]", "*?["))
+        ]
+        if len(fitting) > MAX_EXPANSIONS:
+            raise QueryError("This fits more than %(most)s different words: write more of it.", 0, 0,
+                             most=MAX_EXPANSIONS)  # fmt: skip
+        return self._any(fitting)
+
+    def _words(self, start: str, pattern: str) -> list[str]:
+        """Tokens in the index that begin so and fit a pattern of GLOB, one more than may be asked for at most."""
+        word = finding_search_words.c.term
+        within = select(word).where(word >= start, word < start + LAST, word.op("GLOB")(pattern))
+        return list(self._session.scalars(within.limit(MAX_EXPANSIONS + 1)))
+
+    def _any(self, found: list[str]) -> Sql:
+        return self._found(self._expression(Ask(tuple((word,) for word in found)))) if found else false()
+
+    def _range(self, field: SearchField, low: float | None, high: float | None) -> Sql:
+        if field.kept == "token" and field.name not in COLUMNS:
+            before = tokens.of_field(field)[0]
+            known = self._words(before, f"{before}*")
+            if len(known) <= MAX_EXPANSIONS:
+                number = int if field.type == "long" else float
+                return self._any([word for word in known if _inside(number(word.removeprefix(before)), low, high)])
+        return super()._range(field, low, high)
 
     def number(self, field: SearchField, low: float | None, high: float | None) -> Sql:
         source, path = (Finding.risk, "$.score") if field.name == "finding.risk" else (Finding.fields, _path(field))
@@ -271,11 +305,10 @@ class _PostgreSql(_Compiler):
         return Finding.id.in_(found)
 
     def like(self, befores: tuple[str, ...], pattern: Pattern, rare: bool) -> Sql:
-        found = select(finding_search.c.rowid).where(
-            finding_search.c.words.regexp_match(tokens.expression(befores, pattern))
-        )
+        line = tokens.expression(befores, pattern)
+        found = select(finding_search.c.rowid).where(finding_search.c.words.regexp_match(line))
         if rare:
-            starts = [before + tokens.like("", Pattern((pattern.prefix,)), "", "", "", "") for before in befores]
+            starts = [tokens.start(before, pattern) for before in befores]
             found = found.where(or_(*(_contains((start,), True) for start in starts)))
         return Finding.id.in_(found)
 

@@ -29,22 +29,24 @@ def prefixes(node: Network) -> list[str]:
     return [f"{before}{digit:x}" for digit in range(first, first + (1 << (4 - rest)))]
 
 
-def like(before: str, pattern: Pattern, any_text: str, one: str, escaped: str, special: str) -> str:
-    """The pattern of a token in the signs of a store.
+def start(before: str, pattern: Pattern) -> str:
+    """What every token that fits begins with."""
+    return before + BLANK.sub(SPACE, pattern.prefix)
 
-    before: what the token begins with. any_text, one: for `*` and `?`. escaped: goes before each sign in `special`.
-    """
+
+def like(before: str, pattern: Pattern, escaped: str, special: str) -> str:
+    """The pattern of a token with `*` and `?`; escaped: how a sign of `special` is written that means itself."""
 
     def literal(text: str) -> str:
-        return "".join(escaped + c if c in special else c for c in BLANK.sub(SPACE, text))
+        return "".join(escaped.format(c) if c in special else c for c in BLANK.sub(SPACE, text))
 
     return literal(before) + "".join(
-        literal(part) if isinstance(part, str) else any_text if part is None else one for part in pattern.parts
+        literal(part) if isinstance(part, str) else "*" if part is None else "?" for part in pattern.parts
     )
 
 
 def expression(befores: tuple[str, ...], pattern: Pattern) -> str:
-    """A regular expression that finds, in a line of tokens, one that fits; RE2 and PostgreSQL read it alike."""
+    """A regular expression of PostgreSQL that finds, in a line of tokens, one that fits."""
     inner = "".join(
         re.escape(BLANK.sub(SPACE, part)) if isinstance(part, str) else "[^ ]*" if part is None else "[^ ]"
         for part in pattern.parts
