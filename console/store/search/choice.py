@@ -1,4 +1,4 @@
-"""Which store answers: the cluster where there is one, the embedded index where that is away."""
+"""Which store answers: the cluster where there is one, the embedded index where that cannot."""
 
 from __future__ import annotations
 
@@ -39,5 +39,5 @@ class FallingBack:
             try:
                 return question(self._first)
             except SearchAwayError as error:
-                self.away = str(error)
+                self.away = "" if error.alone else str(error)
         return question(self._second)

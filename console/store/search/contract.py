@@ -30,7 +30,11 @@ class Found:
 
 
 class SearchAwayError(Exception):
-    """The store cannot answer now; the text says why, for operators."""
+    """The store cannot answer now; the text says why, for operators. alone: this question only, others it can."""
+
+    def __init__(self, text: str, alone: bool = False) -> None:
+        super().__init__(text)
+        self.alone = alone
 
 
 class Search(Protocol):

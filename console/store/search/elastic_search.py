@@ -36,7 +36,7 @@ class ElasticSearch:
         """See Search. The order of addresses and pages far behind are the embedded store's."""
         name = ORDERS.get(sort.removeprefix("-"))
         if name is None or first + size > MAX_WINDOW:
-            raise SearchAwayError("left to the embedded index")
+            raise SearchAwayError("left to the embedded index", alone=True)
         down = "desc" if sort.startswith("-") else "asc"
         order = [{name: {"order": down, "missing": "_last" if down == "desc" else "_first"}},
                  {"finding.last_seen": "desc"}, {NUMBER: "desc"}]  # fmt: skip
