@@ -6,7 +6,7 @@ VENV := .venv/bin
 PYTEST := $(VENV)/python -m pytest -n $(JOBS) --dist loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help setup dev run test lint format bench bench-live bench-ingest bench-spool score fuzz pcaps lock clean
+.PHONY: help setup dev run test lint format bench bench-live bench-hunt bench-ingest bench-spool score fuzz pcaps lock clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
@@ -44,6 +44,10 @@ bench-ingest: dev ## how many findings a second a console takes, and how soon it
 
 bench-spool: setup ## how many findings a second a sensor keeps and sends, and what they need on disk (ARGS=--help)
 	@$(VENV)/python -m tools.bench_spool $(ARGS)
+
+HUNTED ?= var/bench/archive
+bench-hunt: setup ## how long a bulletin's indicators take over three years of behaviours (HUNTED=folder, 1 GB; ARGS=--help)
+	@$(VENV)/python -m tools.bench_hunt $(HUNTED) $(ARGS)
 
 SCORED ?= pcaps $(wildcard ../shared/captures)
 score: setup ## what the detectors find in labelled captures, beside Suricata where it is installed (SCORED=folders)

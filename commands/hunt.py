@@ -150,7 +150,6 @@ def _of_rules(names: Sequence[str]) -> list[Condition]:
     if not names:
         return []
     from detectors.hunting.wanted import of_rules
-    from detectors.sigma.parse import parse_file
     from detectors.sigma.rule import Broken, SigmaRule
     from detectors.sigma.ruleset import rule_files, shipped
 
@@ -165,6 +164,8 @@ def _of_rules(names: Sequence[str]) -> list[Condition]:
         files = rule_files(path) if path.is_dir() else [path] if path.is_file() else []
         if not files:
             raise click.UsageError(f"there is no rule {name!r}, and no file or folder of that name")
+        from detectors.sigma.parse import parse_file  # takes half a second
+
         for it in (it for file in files for it in parse_file(file, {})):
             if isinstance(it, Broken):
                 complain(it)

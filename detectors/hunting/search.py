@@ -19,7 +19,7 @@ import pyarrow as pa
 
 from detectors.hunting.mask import Mask, mask
 from detectors.hunting.wanted import Condition, Sought, impossible, needed
-from detectors.sigma.tree import Node, any_of, fields_of
+from detectors.sigma.tree import FALSE, Node, any_of, fields_of
 from sensor.archive.catalogue import Entry
 from sensor.archive.columns import lines_of, nanoseconds
 from sensor.archive.compaction import read
@@ -29,7 +29,9 @@ from sensor.archive.terms import ADDRESSES, HASHES, INDEXED, MACS, term
 
 MAX_KNOWN = 1 << 16  # terms whose indicators are remembered
 AHEAD = 4  # files that are read while one is looked at
-_ALWAYS = ("@timestamp", "archive.last", "archive.count", "archive.described")
+_TIMES = ("@timestamp", "archive.last")
+_SUMS = (*_TIMES, "archive.count")  # read where a row was found
+_ALWAYS = ("archive.origin", "archive.described")  # the first is there in every file, and small
 Pairs = tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]  # numbers of what was hunted for, and rows
 
 
@@ -165,20 +167,32 @@ class Search:
         if not asked and not indexed and not likely:
             return None
         nodes = [node for _, node in asked] + likely
-        columns = {*_ALWAYS, *indexed, *(name for node in nodes for name in fields_of(node))}
+        bounded = self._since_ns is not None or self._until_ns is not None
+        columns = {
+            *_ALWAYS,
+            *(_TIMES if bounded else ()),
+            *indexed,
+            *(name for node in nodes for name in fields_of(node)),
+        }
         return _Plan(entry, asked, likely, indexed, held, [name for name in entry.columns if name in columns])
 
     def _file(self, plan: _Plan, table: pa.Table) -> Iterator[Hit]:
         """What is found in the columns of a file."""
         self.opened += 1
-        times, lasts = _times(table)
-        within = self._within(times, lasts)
-        counts = _counts(table)
+        within = self._within(table)
         found = [_pairs(number, mask(node, table) & within) for number, node in plan.asked]
         if plan.indexed:
             found += self._look_up(table, plan.indexed, plan.held, within)
-        self._doubt(table, plan.likely, within, counts)
-        if any(len(rows) for _, rows in found):
+        found = [pair for pair in found if len(pair[1])]
+        shy, unsure = self._doubtful(table, plan.likely, within)
+        if not found and not shy.any() and not unsure.any():
+            return
+        sums = read(self._archive, plan.entry, [name for name in plan.entry.columns if name in _SUMS])
+        times, lasts = _times(sums)
+        counts = _counts(sums)
+        self.shy += int(counts[shy].sum())
+        self.unsure += int(counts[unsure].sum())
+        if found:
             numbers, rows = (np.concatenate(part) for part in zip(*found, strict=True))
             self._sum(numbers, rows, times, lasts, counts)
             yield from self._described(plan.entry, numbers, rows)
@@ -192,9 +206,12 @@ class Search:
         names = (*ADDRESSES, *MACS) if entry.kind == "behaviours" else HASHES
         return [name for name in INDEXED if name in names and name in entry.columns]
 
-    def _within(self, times: npt.NDArray[np.int64], lasts: npt.NDArray[np.int64]) -> Mask:
+    def _within(self, table: pa.Table) -> Mask:
         """Rows with events in the span that is asked about, as far as their first and last tell."""
-        within = np.ones(len(times), np.bool_)
+        within = np.ones(table.num_rows, np.bool_)
+        if self._since_ns is None and self._until_ns is None:
+            return within
+        times, lasts = _times(table)
         if self._since_ns is not None:
             within &= lasts >= self._since_ns
         if self._until_ns is not None:
@@ -234,11 +251,10 @@ class Search:
     def _covers(it: Condition | Sought, octets: bytes) -> bool:
         return isinstance(it, Sought) and len(it.low) == len(octets) and it.low <= octets <= it.high
 
-    def _doubt(self, table: pa.Table, likely: list[Node], within: Mask, counts: npt.NDArray[np.int64]) -> None:
-        if "archive.described" in table.column_names:
-            self.shy += int(counts[~mask(["in", "archive.described", [True]], table) & within].sum())
-        if likely:
-            self.unsure += int(counts[mask(any_of(likely), table) & within].sum())
+    def _doubtful(self, table: pa.Table, likely: list[Node], within: Mask) -> tuple[Mask, Mask]:
+        """Rows for `shy`, and for `unsure`."""
+        shy = ["not", ["in", "archive.described", [True]]] if "archive.described" in table.column_names else FALSE
+        return mask(shy, table) & within, mask(any_of(likely), table) & within
 
     def _sum(
         self,
