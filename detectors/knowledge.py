@@ -131,5 +131,8 @@ def detector_rules() -> Mapping[str, Rule]:
     """The claims of the detectors, as shipped, by id."""
     rules: dict[str, Rule] = {}
     for name in DETECTOR_FILES:
-        rules |= load_rules(rules_folder() / "knowledge" / f"{name}.yaml")
+        more = load_rules(rules_folder() / "knowledge" / f"{name}.yaml")
+        if twice := rules.keys() & more.keys():
+            raise ValueError(f"{name}.yaml: {', '.join(sorted(twice))} stands in another file, too")
+        rules |= more
     return rules

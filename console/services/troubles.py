@@ -24,12 +24,20 @@ AGAIN_WITHIN = timedelta(minutes=10)  # what comes back so soon is the same trou
 
 
 class Kind(StrEnum):
-    """Stored as its value; rule `sensor.<value>` in rules/knowledge/console.yaml says what it means."""
+    """Stored as its value; its rule, in rules/knowledge/console.yaml, says what it means."""
 
     SILENT = "silent"  # nothing comes from it
     BLIND = "blind"  # it reports, but sees no traffic
     CLOCK = "clock"  # its clock and ours are apart
     CLONED = "cloned"  # two speak with its key
+
+
+RULES = {
+    Kind.SILENT: "sensor.silent",
+    Kind.BLIND: "sensor.sees-nothing",  # sensor.blind is what a sensor says of itself
+    Kind.CLOCK: "sensor.clock",
+    Kind.CLONED: "sensor.cloned",
+}
 
 
 def begin(session: Session, sensor: Sensor, kind: Kind, now: datetime, values: Mapping[str, Any]) -> bool:
@@ -46,7 +54,7 @@ def begin(session: Session, sensor: Sensor, kind: Kind, now: datetime, values: M
         )
         session.add(trouble)
     session.flush()
-    rule = knowledge.detector_rules()[f"sensor.{kind}"]
+    rule = knowledge.detector_rules()[RULES[kind]]
     at_ns = int(now.timestamp() * 1e6) * 1000
     claim = Claim(
         rule.id, rule.name, rule.severity, "", at_ns, at_ns, rule.explain({"sensor": sensor.name} | dict(values)),

@@ -63,7 +63,7 @@ def rows(db, query):
 
 
 def found(db, kind: Kind) -> list[Finding]:
-    return rows(db, select(Finding).where(Finding.rule_id == f"sensor.{kind}").order_by(Finding.id))
+    return rows(db, select(Finding).where(Finding.rule_id == troubles.RULES[kind]).order_by(Finding.id))
 
 
 def test_a_sensor_that_falls_silent_is_a_finding_an_incident_and_says_when_it_is_back(db, tree, beat, watch, client):
