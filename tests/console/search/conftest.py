@@ -64,12 +64,20 @@ def sqlite_corpus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
 
 
 @pytest.fixture(scope="session")
-def postgresql_corpus(postgresql_url: str) -> Iterator[Store]:
-    store = open_store(postgresql_url)
+def postgresql_corpus(request: pytest.FixtureRequest) -> Iterator[Store]:
+    try:
+        url = request.getfixturevalue("postgresql_server_url")
+    except pytest.FixtureLookupError:
+        pytest.skip("no PostgreSQL server for tests")
+    server = open_store(url("postgres"))
+    with server.engine.execution_options(isolation_level="AUTOCOMMIT").connect() as connection:
+        connection.exec_driver_sql("CREATE DATABASE search_corpus")
+    store = open_store(url("search_corpus"))
     upgrade(store)
     fill(store)
     yield store
     store.engine.dispose()
+    server.engine.dispose()
 
 
 @pytest.fixture(scope="session")
