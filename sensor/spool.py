@@ -54,12 +54,13 @@ from sensor.spool_files import (
     with_loss,
     write_all,
 )
-from sensor.spool_loss import DAMAGED, MAX_SPAN, Loss, Shedding, loss_of, record_of, without
+from sensor.spool_loss import DAMAGED, MAX_SPAN, Loss, Shedding, joined_losses, loss_of, record_of, without
 from sensor.spool_segments import Segment, Segments, read, set_aside
 
 QUOTA_BYTES = 2 * 1024**3
 LEAST_QUOTA_BYTES = 64 * 1024
 SEGMENT_BYTES = 8 * 1024 * 1024  # a segment is deleted as a whole, and rewritten as a whole to give findings up
+MERGED_BYTES = 64 * 1024  # two segments of which not more is left become one
 SLICE_BYTES = 8 * 1024 * 1024  # of findings written and synced at a time
 PROBE_BYTES = 256 * 1024  # the same, while the disk refuses: each try is cheap
 MAX_WAITING_BYTES = 64 * 1024 * 1024  # of findings in memory, while the disk takes none
@@ -430,7 +431,19 @@ class Spool:
         except OSError:
             return False
         self.shed += sum(record.severity == severity for record in records)
+        if segment.size <= MERGED_BYTES:
+            self._merge_into_previous(segment)
         return True
+
+    def _merge_into_previous(self, segment: Segment) -> None:
+        """What is left of two segments goes into one; or days without a console would leave thousands of them."""
+        at = self._segments.items.index(segment)
+        before = self._segments.items[at - 1] if at else segment
+        if before is segment or before.first <= self._state.handed_out or before.size > MERGED_BYTES:
+            return
+        with contextlib.suppress(OSError):  # then they stay two
+            records = joined_losses([*read(before, before.first), *read(segment, segment.first)], self._state.ahead)
+            self._segments.merge(before, segment, records, self.epoch)
 
     def _shed_on_full_disk(self, records: list[Record]) -> bool:
         """Make room on a disk that is full, though the quota is not reached: others fill it. False where that fails."""
@@ -481,11 +494,13 @@ class Spool:
 
     def _due(self, sequence: int) -> Iterator[Record]:
         """What stands for every sequence from `sequence` to the last one that is safe now, without a gap."""
-        safe = self._safe
+        safe, read_up_to = self._safe, -1
         while sequence <= safe:
-            segment = next((it for it in self._segments.items if it.last >= sequence), None)
-            if segment is None:
+            left = [it for it in self._segments.items if it.last >= sequence and it.first > read_up_to]
+            if not left:
                 break
+            segment = left[0]
+            read_up_to = segment.first
             before = max(sequence, segment.first)
             yield from _missing(sequence, min(segment.first - 1, safe), self._clock())
             sequence = before
@@ -502,10 +517,12 @@ class Spool:
             except OSError as error:
                 self._segments.drop(segment, f"it cannot be read ({error.strerror})")
                 continue
-            if sequence <= min(segment.last, safe):
+            # Behind the end of what could be written, a segment may hold rubbish; the next one begins there anew.
+            end = min(segment.last, safe, *(it.first - 1 for it in left[1:2]))
+            if sequence <= end:
                 whole = False
-                yield from _missing(sequence, min(segment.last, safe), self._clock())
-                sequence = segment.last + 1
+                yield from _missing(sequence, end, self._clock())
+                sequence = end + 1
             if not whole:
                 set_aside(segment.path, "some of it is damaged", before, segment.last, copy=True)
         yield from _missing(sequence, safe, self._clock())

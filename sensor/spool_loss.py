@@ -15,6 +15,7 @@ from sensor.spool_files import HIGH, LOSS, Record
 MAX_SPAN = 100_000  # sequences of one loss: what the console takes in one record
 MAX_TALLY = 400  # rules and severities of one loss that are told apart; the others are summed up
 OTHERS = "other"  # under this name
+NOTHING = -1  # no finding has this severity
 SHED, DAMAGED, MISSING = "shed", "damaged", "missing"
 
 Tally = Mapping[tuple[str, int], tuple[int, int]]  # (rule, severity): (findings, events)
@@ -115,6 +116,11 @@ def without(records: Sequence[Record], shedding: Shedding) -> list[Record]:
             running = loss
     close()
     return kept
+
+
+def joined_losses(records: Sequence[Record], seen: int) -> list[Record]:
+    """Records in order; losses that adjoin become one."""
+    return without(records, Shedding(NOTHING, 0.0, seen))
 
 
 def _may_join(left: Loss, right: Loss, seen: int) -> bool:

@@ -228,6 +228,18 @@ class Segments:
         os.fsync(self._directory_file)
         failpoint("spool.after_rewrite_directory_sync")
 
+    def merge(self, segment: Segment, following: Segment, records: Sequence[Record], epoch: int) -> None:
+        """Replace two segments that follow each other by one. After a crash in between, both hold the same."""
+        if following is self.items[-1]:
+            self.end()
+        last = following.last
+        self.rewrite(segment, records, epoch)
+        segment.last = last
+        failpoint("spool.before_merge_unlink")
+        following.path.unlink(missing_ok=True)
+        failpoint("spool.after_merge_unlink")
+        self.items.remove(following)
+
     def release(self, sequence: int) -> None:
         """Delete the segments that hold nothing beyond `sequence`; what cannot be deleted is tried again."""
         while self.items and self.items[0].last <= sequence:

@@ -111,8 +111,9 @@ class Source:
         """
         if time.monotonic() - self.heard_at > HEARD_S or epoch != self._epoch:
             return None
+        told = {f"sensor.{name}" if name.startswith("spool.") else name: value for name, value in self.told.items()}
         return {
-            **self.told,
+            **told,  # the spool that is called so is the receiver's
             "one_way.missing": sum(life.inbox.missing for life in list(self._lives.values())),
             "one_way.late": sum(life.inbox.late for life in list(self._lives.values())),
             "one_way.unreadable": self.unreadable,

@@ -373,6 +373,33 @@ def test_a_file_whose_sync_failed_is_never_trusted_again(tmp_path, monkeypatch):
     assert sequences(spool) == [1, 2, 3]
 
 
+def test_rubbish_behind_what_could_be_written_hides_nothing_of_the_next_segment(tmp_path, monkeypatch):
+    spool = open_spool(tmp_path)
+    fill(spool, 2)
+    spool.append(finding("third"))
+    real = os.fsync
+
+    def fails_once(file):
+        monkeypatch.setattr(os, "fsync", real)
+        monkeypatch.setattr(os, "ftruncate", refuses)
+        raise OSError(errno.EIO, "Input/output error")
+
+    def refuses(*_):
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(os, "fsync", fails_once)
+    with pytest.raises(SpoolError, match="Input/output error"):
+        spool.flush()
+    assert spool.flush() == 3
+    kill(spool)
+    first = segments(tmp_path)[0]
+    content = first.read_bytes()
+    first.write_bytes(content[:-3] + b"???")  # what was never synced never came to the disk whole
+    spool = open_spool(tmp_path)
+    assert surviving(spool) == [1, 2, 3]
+    assert spool.lost_count == 0
+
+
 PROGRAM = """
 import sys
 from sensor.spool import Spool
