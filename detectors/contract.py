@@ -25,6 +25,7 @@ from sensor.capture.frames import FrameBatch
 from sensor.capture.write import frame_of
 from sensor.decode.pdu import Protocol
 from sensor.events import EventBatch
+from sensor.records import Growing
 from sensor.slow.message import Notice
 from sensor.slow.reader import SlowReader
 from sensor.view import View
@@ -177,16 +178,11 @@ class Fresh:
         return np.arange(known, len(table), dtype=np.int64)
 
 
-class Labels:
+class Labels(Growing):
     """A number for each row of a growing table, -1 where it has none: labels[rows] looks them up by column."""
 
     def __init__(self) -> None:
-        self.values = np.full(1 << 10, -1, np.int32)
-
-    def grow(self, rows: int) -> None:
-        """Make room for `rows` rows."""
-        while len(self.values) < rows:
-            self.values = np.concatenate([self.values, np.full_like(self.values, -1)])
+        super().__init__(np.int32, -1)
 
     def __getitem__(self, rows: npt.NDArray[np.integer[Any]]) -> npt.NDArray[np.int32]:
         found: npt.NDArray[np.int32] = self.values[rows]

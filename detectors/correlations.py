@@ -72,8 +72,11 @@ class Correlations:
             self._know_sets(scene)
             label = scene.matcher.label
             matched = np.flatnonzero(label >= 0)
+            concerned = self._concerned(label[matched], scene)
             for place, it in enumerate(self._running):
                 it.ration.grow(batch.size)
+                if not concerned[place]:
+                    continue
                 rows, positions = self._entries(it, place, matched, label, scene)
                 if len(rows):
                     self._enter(it, batch, rows, positions, scene)
@@ -94,6 +97,14 @@ class Correlations:
                 new[place, column] = sum(1 << it.positions[number] for number in numbers if number in it.positions)
         self._places = np.concatenate([self._places, new], axis=1)
         self._sets = len(sets)
+
+    def _concerned(self, labels: npt.NDArray[np.int32], scene: Scene) -> npt.NDArray[np.bool_]:
+        """Which of the correlations any of these matches could be an entry of."""
+        present = np.flatnonzero(np.bincount(labels, minlength=self._sets))
+        concerned = np.asarray(self._places[:, present].any(axis=1))
+        for number, _ in scene.matcher.late:
+            concerned |= np.array([number in it.positions for it in self._running])
+        return concerned
 
     def _entries(
         self,

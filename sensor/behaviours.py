@@ -21,6 +21,7 @@ BEHAVIOUR = record(
         ("detail", "u8"),
         ("hash", "u8"),  # of the fields above, under this run's keys
         ("asked", "i4"),  # of an outcome: the behaviour of its request, -1 where that was not seen
+        ("answered", "i4"),  # of a request: the behaviour of the answer that grants it, -1 before there was one
         ("count", "i8"),
         ("first_ns", "i8"),
         ("last_ns", "i8"),

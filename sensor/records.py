@@ -22,3 +22,23 @@ def untouched(count: int, dtype: np.dtype[Any]) -> npt.NDArray[Any]:
     megabyte, which took longer than decoding a hundred thousand frames.
     """
     return np.frombuffer(mmap.mmap(-1, count * dtype.itemsize), dtype, count)
+
+
+class Growing:
+    """A column that grows where it stands, so that nothing is copied and the heap stays whole.
+
+    Addresses are reserved for `most` rows; memory is taken as rows come. `values` holds `fill` where nothing was set.
+    """
+
+    def __init__(self, dtype: npt.DTypeLike, fill: int, most: int = 1 << 21) -> None:
+        self._room = untouched(most, np.dtype(dtype))
+        self._fill = fill
+        self.values = self._room[:0]
+
+    def grow(self, rows: int) -> npt.NDArray[Any]:
+        """The values, with room for `rows` at least."""
+        known = len(self.values)
+        if known < rows:
+            self._room[known:rows] = self._fill
+            self.values = self._room[:rows]
+        return self.values

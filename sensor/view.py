@@ -18,6 +18,7 @@ from sensor.events import EventBatch
 from sensor.protocols import bacnet, dnp3, enip, goose, iec104, mms, modbus, modbus_rtu, opcua, s7comm, s7comm_plus
 from sensor.text import timestamp
 
+MAX_HELD = 1 << 12  # conversations that are copied so that the first pass may go on: 1 MB for each batch
 MAX_SAMPLES = 1 << 16  # PDUs kept to explain behaviours; a flood of distinct ones keeps its narrow rows only
 
 Fields = dict[str, Any]
@@ -136,11 +137,29 @@ class Behaviours:
         return fields
 
 
+class FirstPass(NamedTuple):
+    """What the first pass writes and others ask for: see the properties of View."""
+
+    conversations: npt.NDArray[np.void]
+    parked: npt.NDArray[np.uint8]
+    hosts: int
+    begun: int
+    recycled: int
+    counters: tuple[int, ...]
+
+
 class View:
     """Answers questions about a run while it goes on. Rows and numbers stay valid to its end."""
 
     def __init__(self, state: npt.NDArray[np.void]) -> None:
         self.state = state[0]
+        # Asked of the record each takes 4 us each time.
+        self._table: npt.NDArray[np.void] = self.state.conversations
+        self._parked: npt.NDArray[np.uint8] = self.state.sides["parked"]
+        self._hosts_table: npt.NDArray[np.void] = self.state.hosts
+        self._used: npt.NDArray[np.void] = self.state.used
+        self._rows: npt.NDArray[np.int64] = self._used["conversations"]
+        self._held: FirstPass | None = None
         self.behaviours = Behaviours(self)
         self._samples: dict[int, bytes] = {}
         self._known = 0
@@ -201,22 +220,59 @@ class View:
         """Rows of the conversation table stand for others now: see sensor/decode/recycle.py."""
         self._conversations.clear()
 
+    def hold(self) -> bool:
+        """Let everybody see what stands now, while the first pass goes on; returns whether that is little enough."""
+        rows = int(self._rows[0])
+        if rows > MAX_HELD:
+            return False
+        self._held = FirstPass(
+            self._table[:rows].copy(),
+            self._parked[: 2 * rows].copy(),
+            self._number("hosts"),
+            self._number("begun"),
+            self._number("recycled"),
+            self.state.counters[0].item(),
+        )
+        return True
+
+    def release(self) -> None:
+        """The first pass stands still again."""
+        self._held = None
+
+    def _number(self, name: str) -> int:
+        return int(self._used[name][0])
+
     @property
     def recycled(self) -> int:
         """How often rows of the conversation table were freed, to be used again under another `number`."""
-        return int(self.state.used[0].recycled)
+        return self._held.recycled if self._held else self._number("recycled")
+
+    @property
+    def begun(self) -> int:
+        """How many conversations began, over the whole run."""
+        return self._held.begun if self._held else self._number("begun")
+
+    @property
+    def hosts(self) -> npt.NDArray[np.void]:
+        """(n,) HOST rows: addresses, in the order in which they were met."""
+        return self._hosts_table[: self._held.hosts if self._held else self._number("hosts")]
 
     @property
     def conversations(self) -> npt.NDArray[np.void]:
         """(n,) CONVERSATION rows: messages, garbage and losses of each (sensor/decode/state.py)."""
-        rows: npt.NDArray[np.void] = self.state.conversations[: int(self.state.used[0].conversations)]
-        return rows
+        return self._held.conversations if self._held else self._table[: int(self._rows[0])]
+
+    @property
+    def parked(self) -> npt.NDArray[np.uint8]:
+        """(2 n,) segments that wait behind a gap, of what endpoints a and b of each conversation send."""
+        return self._held.parked if self._held else self._parked[: 2 * int(self._rows[0])]
 
     def counters(self) -> dict[str, int]:
         """What happened to the frames so far."""
         counters, settled = self.state.counters, self.state.settled[0]
         names = ("behaviours_refused", "waiting_retired", "unanswered")
-        return dict(zip(counters.dtype.names or (), counters[0].item(), strict=True)) | {
+        first_pass = self._held.counters if self._held else counters[0].item()
+        return dict(zip(counters.dtype.names or (), first_pass, strict=True)) | {
             name: int(settled[name]) for name in names
         }
 

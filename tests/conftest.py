@@ -10,10 +10,15 @@ import time
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from tools import elasticsearch_node
 
 ROOT = Path(__file__).resolve().parents[1]
+
+# A test says what is right, never how fast: on a busy machine the first call of compiled code takes a second.
+settings.register_profile("patient", deadline=None)
+settings.load_profile("patient")
 
 
 @pytest.fixture(scope="session")

@@ -22,6 +22,7 @@ from detectors.finding import Finding, Severity, Text
 from sensor.capture.frames import FrameBatch
 from sensor.decode.packet import TCP
 from sensor.events import EventBatch
+from sensor.records import Growing
 from sensor.slow.message import Notice
 
 ENOUGH_ASKED = 32  # addresses that nobody has: a server that lost some of its peers asks for fewer
@@ -69,7 +70,8 @@ class Addresses:
         self._own: dict[str, set[str]] = {}  # card -> addresses that it claims
         self._contested: set[str] = set()  # addresses that two cards claim
         self._askers: dict[str, _Asker] = {}
-        self._sides = np.full(1 << 10, -1, np.int64)  # 2 * conversation + forward -> card that sends it
+        self._cards = Growing(np.int64, -1)  # 2 * conversation + forward -> card that sends it
+        self._sides = self._cards.values
         self._recycled = 0
         self._looked = (-1, False)  # the batch of frames looked at last, and whether it is Ethernet
         self._cases = Cases()
@@ -206,8 +208,7 @@ class Addresses:
         if view.recycled != self._recycled:  # rows may stand for others now
             self._recycled = view.recycled
             self._sides[:] = -1
-        while len(self._sides) < 2 * len(view.conversations):
-            self._sides = np.concatenate([self._sides, np.full_like(self._sides, -1)])
+        self._sides = self._cards.grow(2 * len(view.conversations))
         number = batch.columns.frame
         first, last = int(number.min()), int(number.max())
         sides = 2 * batch.columns.conversation.astype(np.int64) + batch.columns.forward

@@ -17,6 +17,7 @@ from detectors.contract import Scene
 from detectors.finding import Finding
 from sensor.decode.pdu import Anomaly, Protocol
 from sensor.events import EventBatch
+from sensor.records import Growing
 
 ENOUGH = 2  # breaks between two hosts: one may be a capture that began or lost a segment unseen
 MODULUS = 1 << 15
@@ -31,7 +32,8 @@ class Iec104Sequence:
     name = "iec104_sequence"
 
     def __init__(self) -> None:
-        self._last = np.full(1 << 10, -1, np.int32)  # 2 * conversation + forward -> the last number seen
+        self._numbers = Growing(np.int32, -1)  # 2 * conversation + forward -> the last number seen
+        self._last = self._numbers.values
         self._recycled = 0
         self._breaks: dict[tuple[int, int], int] = {}
         self._cases = Cases()
@@ -51,8 +53,7 @@ class Iec104Sequence:
         if scene.view.recycled != self._recycled:  # rows may stand for others now
             self._recycled = scene.view.recycled
             self._last[:] = -1
-        while len(self._last) < 2 * len(scene.view.conversations):
-            self._last = np.concatenate([self._last, np.full_like(self._last, -1)])
+        self._last = self._numbers.grow(2 * len(scene.view.conversations))
         c = batch.columns
         sent = _send_sequence(batch, rows)
         rows, sent = rows[sent >= 0], sent[sent >= 0]

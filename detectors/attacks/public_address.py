@@ -71,7 +71,7 @@ class PublicAddress:
     def _are_public(self, scene: Scene, hosts: npt.NDArray[np.int32]) -> npt.NDArray[np.bool_]:
         """Which of these rows of the host table hold public addresses."""
         different, place = np.unique(hosts, return_inverse=True)
-        addresses = scene.view.state.hosts.take(different)
+        addresses = scene.view.hosts.take(different)
         first = (addresses["lo"] >> np.uint64(24)) & np.uint64(0xFF)
         # Most hosts of a plant are in 10/8 or speak to a group: they need no closer look.
         near = (addresses["family"] == V4) & ((first == TEN) | (first >= GROUPS))

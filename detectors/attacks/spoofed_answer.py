@@ -116,9 +116,9 @@ class SpoofedAnswer:
     def _incomplete(self, batch: EventBatch, row: int, scene: Scene) -> bool:
         """Whether bytes of the conversation are missing: then a request may be read after its answer, or never."""
         c = batch.columns
-        sides = scene.view.state.sides
+        parked = scene.view.parked
         conversation = int(c.conversation[row])
-        if sides["parked"][2 * conversation] or sides["parked"][2 * conversation + 1]:
+        if parked[2 * conversation] or parked[2 * conversation + 1]:
             return True
         return any(
             (

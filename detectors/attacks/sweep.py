@@ -210,7 +210,7 @@ def _followed(
 
 def _to_many(scene: Scene, host: npt.NDArray[np.int32]) -> npt.NDArray[np.bool_]:
     """Which rows of the host table are IPv4 multicast or broadcast addresses: nobody answers as those."""
-    hosts = scene.view.state.hosts
+    hosts = scene.view.hosts
     address = hosts["lo"][host]
     four: npt.NDArray[np.bool_] = hosts["family"][host] == 4
     many: npt.NDArray[np.bool_] = four & (

@@ -22,7 +22,7 @@ class FreshTalks:
 
     def rows(self, view: View, now_ns: int) -> Rows:
         """Rows of conversations begun since the last call."""
-        begun = int(view.state.used[0].begun)
+        begun = view.begun
         if begun == self._begun:
             return np.zeros(0, np.int64)
         table = view.conversations

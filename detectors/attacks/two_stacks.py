@@ -23,6 +23,7 @@ from detectors.problem import Problem
 from sensor.capture.frames import FrameBatch
 from sensor.decode.pdu import family
 from sensor.events import EventBatch
+from sensor.records import Growing
 
 BEGINNINGS = (64, 128, 255)  # values that stacks begin with; routers only subtract
 ETHERNET = 1  # LINKTYPE_
@@ -43,7 +44,8 @@ class TwoStacks:
 
     def __init__(self) -> None:
         self._rule = knowledge.detector_rules()["address.two-stacks"]
-        self._began = np.full(1 << 12, UNSEEN, np.int8)  # by 2 * conversation + direction: index in BEGINNINGS
+        self._beginnings = Growing(np.int8, UNSEEN)  # by 2 * conversation + direction: index in BEGINNINGS
+        self._began = self._beginnings.values
         self._new, self._odd = np.zeros(MAX_NEW, np.int64), np.zeros(MAX_ODD, np.int64)
         self._odd_began = np.zeros(MAX_ODD, np.int8)
         self._services: dict[tuple[int, int], int] = {}  # (host, port) -> index in BEGINNINGS
@@ -70,8 +72,7 @@ class TwoStacks:
         if scene.view.recycled != self._recycled:
             self._recycled = scene.view.recycled
             self._began[:] = UNSEEN
-        while len(self._began) < 2 * len(scene.view.conversations):
-            self._began = np.concatenate([self._began, np.full_like(self._began, UNSEEN)])
+        self._began = self._beginnings.grow(2 * len(scene.view.conversations))
 
     def _compare(self, batch: EventBatch, frames: FrameBatch, scene: Scene) -> None:
         """Compare the messages that `frames` complete with what their senders began with before."""

@@ -34,7 +34,7 @@ class Hosts:
 
     def numbers(self, view: View, rows: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:
         """Number of each host in `addresses`, -1 where the baseline does not know it."""
-        hosts = view.state.hosts[: int(view.state.used[0].hosts)]
+        hosts = view.hosts
         new = self._fresh.rows(hosts)
         if len(new):
             self._number.grow(len(hosts))

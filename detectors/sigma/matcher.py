@@ -25,6 +25,7 @@ from detectors.sigma.rule import SigmaRule
 from detectors.sigma.tree import Node, Predicate, fields_of, predicate
 from sensor.decode.pdu import Anomaly, Kind
 from sensor.events import EventBatch
+from sensor.records import Growing
 from sensor.view import View
 
 MAX_KINDS = 1 << 14  # combinations of codes, and of these with stations, that are remembered; further ones cost more
@@ -123,7 +124,8 @@ class Matcher:
     def __init__(self, rules: Sequence[SigmaRule]) -> None:
         self.rules = tuple(rules)
         self.sets: list[tuple[int, ...]] = []
-        self.set_of = np.full(1 << 10, NEW, np.int32)
+        self._sets_of = Growing(np.int32, NEW)
+        self.set_of = self._sets_of.values
         self.fresh = np.zeros(0, np.int64)
         self.label = np.zeros(0, np.int32)
         self.late: list[tuple[int, npt.NDArray[np.int64]]] = []
@@ -131,8 +133,8 @@ class Matcher:
         self._numbers: dict[tuple[int, ...], int] = {}
         self._late_sets: list[tuple[int, ...]] = []
         self._late_numbers: dict[tuple[int, ...], int] = {}
-        self._late_of = np.full(1 << 10, NONE, np.int32)
-        self._first = np.zeros(1 << 10, np.int64)
+        self._lates_of, self._firsts = Growing(np.int32, NONE), Growing(np.int64, 0)
+        self._late_of, self._first = self._lates_of.values, self._firsts.values
         self._compiled = [_Compiled(rule) for rule in rules]
         self._single: dict[int, _Single] = {}
         self._from_device = {
@@ -148,8 +150,8 @@ class Matcher:
         """Look at what is new in `batch`; called once for each batch, in order."""
         size = len(view.behaviours)
         if len(self.set_of) < size:
-            self.set_of, self._late_of = _grown(self.set_of, size, NEW), _grown(self._late_of, size, NONE)
-            self._first = np.zeros(len(self.set_of), np.int64)
+            self.set_of, self._late_of = self._sets_of.grow(size), self._lates_of.grow(size)
+            self._first = self._firsts.grow(size)
         self._ration.grow(batch.size)
         behaviour = batch.columns.behaviour
         self.label = self.set_of[behaviour]
@@ -333,9 +335,3 @@ class Matcher:
                 late.rests_until = now_ns + REST_NS
             self.leave_out(self.rules[rule].id, len(rows) - tried)
         return hits
-
-
-def _grown(labels: npt.NDArray[np.int32], rows: int, value: int) -> npt.NDArray[np.int32]:
-    while len(labels) < rows:
-        labels = np.concatenate([labels, np.full_like(labels, value)])
-    return labels

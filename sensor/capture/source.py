@@ -34,8 +34,8 @@ from sensor.capture.windows import (
 )
 from sensor.text import printable
 
-# With WINDOW_BYTES this bounds a batch: columns of 28 MB, and what a decoder makes of them.
-MAX_BATCH_FRAMES = 1_000_000
+# With WINDOW_BYTES this bounds a batch: columns of 7 MB, and what a decoder makes of them.
+MAX_BATCH_FRAMES = 250_000
 SMALLEST_RECORD_BYTES = 16  # of a pcap record and of a pcapng packet block
 
 _SECTION_BYTES = 12  # of a pcapng section header, up to its byte-order mark

@@ -14,7 +14,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-WINDOW_BYTES = 32 * 1024 * 1024
+WINDOW_BYTES = 8 * 1024 * 1024
 
 # Deflate can expand a thousandfold; captures of the most monotonous polling stay below a hundred. What expands more,
 # after so many bytes, was made to keep a reader busy for hours.

@@ -19,7 +19,7 @@ from sensor.decode import exchange, kernel
 from sensor.decode.messages import drain_address
 from sensor.decode.pdu import PDU
 from sensor.decode.read import READERS
-from sensor.decode.state import EVENT, MESSAGE, OCTET, STATE
+from sensor.decode.state import EVENTS_OF_BATCH, MESSAGE, OCTET, STATE
 from sensor.decode.streams import irregular_address
 from sensor.kernel_cache import VARIABLE, compiled_before
 from sensor.records import untouched
@@ -38,8 +38,8 @@ def _frames() -> None:
 
 def _protocols() -> None:
     """The readers of all protocols, and the pass that makes events, given no message."""
-    state, messages, pdus, events = untouched(1, STATE), untouched(1, MESSAGE), untouched(1, PDU), untouched(1, EVENT)
-    exchange.settle(messages, pdus, 0, state, events)
+    state, messages, pdus = untouched(1, STATE), untouched(1, MESSAGE), untouched(1, PDU)
+    exchange.settle(messages, pdus, 0, state, untouched(1, EVENTS_OF_BATCH), 0)
     for read in READERS.values():
         read(NOTHING, NOTHING, messages, 0, state[0].used[0].seed, pdus)
 

@@ -86,6 +86,7 @@ def _intern(s, b):
     b.anomalies = 0
     b.conversation = -1
     b.asked = -1
+    b.answered = -1
     if 2 * u.behaviours > mask:
         u.behaviour_mask = spread(slots, table, u.behaviours, mask)
     return np.int64(row)
@@ -195,8 +196,43 @@ def _make_place(s, pdu, conversation, forward, ts_ns):
 
 
 @njit(cache=True, nogil=True, boundscheck=True, forceinline=True)
-def _settle(s, m, pdu, e):
-    """Pair and intern the PDU of message `m`, and write its event `e`."""
+def _identified(s, m, pdu, asked):
+    """Row of the behaviour that the PDU of message `m` is, where it answers behaviour `asked`, or none (-1)."""
+    table = s.behaviours
+    b = table[s.settled[0].behaviours]  # scratch: the row after the last
+    b.protocol = pdu.protocol
+    b.kind = pdu.kind
+    b.station = pdu.station
+    b.status = -1
+    if pdu.kind == REQUEST:
+        b.client, b.server = m.sender, m.receiver
+        b.outcome = ASKED
+    else:
+        b.client, b.server = m.receiver, m.sender
+        b.outcome = UNSOLICITED
+        if pdu.kind == RESPONSE:
+            b.outcome = ANSWERED
+            if pdu.refused:
+                b.outcome = REFUSED
+                b.status = pdu.status & DNP3_REFUSALS if pdu.protocol == DNP3 else pdu.status
+    if asked >= 0:
+        a = table[asked]
+        b.function, b.subfunction, b.object, b.quantity, b.detail = (
+            a.function,
+            a.subfunction,
+            a.object,
+            a.quantity,
+            a.detail,
+        )
+    else:
+        b.function, b.subfunction, b.object = pdu.function, pdu.subfunction, pdu.object
+        b.quantity, b.detail = pdu.quantity, pdu.detail
+    return _intern(s, b)
+
+
+@njit(cache=True, nogil=True, boundscheck=True, forceinline=True)
+def _settle(s, m, pdu, e, i):
+    """Pair and intern the PDU of message `m`, and write row `i` of the columns `e`."""
     u = s.settled[0]
     table = s.behaviours
     conversation, forward, ts_ns, frame = np.int64(m.conversation), np.int64(m.forward), m.ts_ns, m.frame
@@ -234,63 +270,44 @@ def _settle(s, m, pdu, e):
         if asked < 0 and not pdu.continues:
             anomalies |= np.uint32(ORPHAN)
 
-    b = table[u.behaviours]  # scratch: the row after the last
-    b.protocol = pdu.protocol
-    b.kind = pdu.kind
-    b.station = pdu.station
-    b.status = -1
-    if pdu.kind == REQUEST:
-        b.client, b.server = m.sender, m.receiver
-        b.outcome = ASKED
-    else:
-        b.client, b.server = m.receiver, m.sender
-        b.outcome = UNSOLICITED
-        if pdu.kind == RESPONSE:
-            b.outcome = ANSWERED
-            if pdu.refused:
-                b.outcome = REFUSED
-                b.status = pdu.status & DNP3_REFUSALS if pdu.protocol == DNP3 else pdu.status
-    if asked >= 0:
-        a = table[asked]
-        b.function, b.subfunction, b.object, b.quantity, b.detail = (
-            a.function,
-            a.subfunction,
-            a.object,
-            a.quantity,
-            a.detail,
-        )
-    else:
-        b.function, b.subfunction, b.object = pdu.function, pdu.subfunction, pdu.object
-        b.quantity, b.detail = pdu.quantity, pdu.detail
-    row = _intern(s, b)
+    row = np.int64(-1)
+    granted = asked >= 0 and not pdu.refused
+    if granted:  # what answers a request as it did before is known without a search
+        row = np.int64(table[asked].answered)
+        if row >= 0 and table[row].station != pdu.station:  # of DNP3, for a request to whoever it concerns
+            row = np.int64(-1)
+    if row < 0:
+        row = _identified(s, m, pdu, asked)
+        if granted and u.behaviours < len(table) - 1:  # otherwise it may be the row that all others share
+            table[asked].answered = row
     t = table[row]
     if asked >= 0:
         t.asked = asked
     _count(t, ts_ns, frame, conversation, pdu.value, anomalies)
 
-    e.ts_ns = ts_ns
-    e.frame = frame
-    e.conversation = conversation
-    e.forward = forward
-    e.behaviour = row
-    e.protocol = pdu.protocol
-    e.kind = pdu.kind
-    e.outcome = t.outcome
-    e.station = pdu.station
-    e.function = pdu.function
-    e.subfunction = pdu.subfunction
-    e.transaction = pdu.transaction
-    e.object = t.object
-    e.quantity = t.quantity
-    e.value = pdu.value
-    e.status = pdu.status
-    e.anomalies = anomalies
-    e.request = request
-    e.request_frame = request_frame
-    e.asked = asked
-    e.latency_ns = latency
-    e.pdu_at = m.at
-    e.pdu_length = m.octets
+    e.ts_ns[i] = ts_ns
+    e.frame[i] = frame
+    e.conversation[i] = conversation
+    e.forward[i] = forward
+    e.behaviour[i] = row
+    e.protocol[i] = pdu.protocol
+    e.kind[i] = pdu.kind
+    e.outcome[i] = t.outcome
+    e.station[i] = pdu.station
+    e.function[i] = pdu.function
+    e.subfunction[i] = pdu.subfunction
+    e.transaction[i] = pdu.transaction
+    e.object[i] = t.object
+    e.quantity[i] = t.quantity
+    e.value[i] = pdu.value
+    e.status[i] = pdu.status
+    e.anomalies[i] = anomalies
+    e.request[i] = request
+    e.request_frame[i] = request_frame
+    e.asked[i] = asked
+    e.latency_ns[i] = latency
+    e.pdu_at[i] = m.at
+    e.pdu_length[i] = m.octets
     if pdu.kind == REQUEST and pdu.expects:
         s.waiting_tags[free] = tag
         w = s.waiting[free]
@@ -308,15 +325,15 @@ def _settle(s, m, pdu, e):
 
 
 @njit(cache=True, nogil=True, boundscheck=True)
-def settle(messages, pdus, count, state, events):
-    """Third pass: the first `count` messages of a batch and their PDUs become events, row for row.
+def settle(messages, pdus, count, state, events, at):
+    """Third pass: the first `count` messages and their PDUs become rows of the columns of `events`, from `at` on.
 
     It touches nothing of `state` that the first pass writes, so that both may run at the same time.
     """
     messages, pdus, events = borrow(messages), borrow(pdus), borrow(events)
     s = state[0]
     for i in range(count):
-        _settle(s, messages[i], pdus[i], events[i])
+        _settle(s, messages[i], pdus[i], events[0], at + i)
 
 
 @njit(cache=True, nogil=True, boundscheck=True)

@@ -54,6 +54,10 @@ READINGS_OF_FRAME = 16  # readings that one frame may complete, tunnels in tunne
 FIRST_SLOTS = 1 << 10  # of a hash table: a small one stays in the cache
 MESSAGES = ROOM_MESSAGES + (1 << 13)  # taken at a time, at most; usually 1 << 13, which stay in the cache
 ASSEMBLED = ROOM_ASSEMBLED + (1 << 23)
+# Events of one batch: what looks at them by columns needs many at a time, while messages are few at a time (MESSAGES),
+# to stay in the cache between the passes.
+USUAL_EVENTS = 1 << 15
+EVENTS = USUAL_EVENTS + 2 * MESSAGES
 
 OCTET: np.dtype[Any] = np.dtype(np.uint8)
 
@@ -152,11 +156,13 @@ DATAGRAM = record(  # one IP datagram, whole or not yet
     ]
 )
 
+# What a batch of events is written into: columns side by side, for who asks one column of many rows then reads nothing
+# else; in one record, for compiled code that is given arrays of their own checks the bounds of each.
+EVENTS_OF_BATCH = record([(name, kind, (EVENTS,)) for name, kind in DTYPES.items()])
+
 READY = record(  # a reading of a datagram, for fragments.take
     [("datagram", "i4"), ("bytes", "i4"), ("reading", "u1"), ("serial", "i8"), ("ts_ns", "i8"), ("frame", "i8")]
 )
-
-EVENT = record([(name, kind) for name, kind in DTYPES.items()])
 
 MESSAGE = record(  # a whole message that the streams gave, not read yet
     [
