@@ -7,12 +7,13 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
 
-from tools import elasticsearch_node
+from tools import elasticsearch_node, postgresql_server
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -46,3 +47,12 @@ def elasticsearch_url(tmp_path_factory: pytest.TempPathFactory, worker_id: str) 
     url = said.read_text()
     assert url.startswith("http"), url
     return url
+
+
+@pytest.fixture(scope="session")
+def postgresql_server_url() -> Iterator[Callable[[str], str]]:
+    """A real PostgreSQL server of this worker, started when first asked for: from a database's name to its URL."""
+    if why := postgresql_server.why_not():
+        pytest.skip(why)
+    with postgresql_server.running() as url:
+        yield url

@@ -5,9 +5,13 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime, timedelta
 
+import pytest
 from flask.testing import FlaskClient
 
 PASSWORD = "beacon-fire-tower-9"
+
+# The store has two engines, and one contract: tests that are marked so run over each (conftest.py).
+both_engines = pytest.mark.both_engines
 
 
 class FakeClock:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -93,15 +94,52 @@ def _plant_tree(session: Session, now: datetime) -> Tree:
     )
 
 
+@pytest.fixture(scope="session")
+def prepared_postgresql(postgresql_server_url: Callable[[str], str]) -> tuple[Callable[[], str], Tree]:
+    """The same tree on PostgreSQL: a function that gives the URL of a fresh copy."""
+    store = open_store(postgresql_server_url("postgres"))
+    administer = store.engine.execution_options(isolation_level="AUTOCOMMIT")
+    with administer.connect() as connection:
+        connection.exec_driver_sql("CREATE DATABASE prepared")
+    original = open_store(postgresql_server_url("prepared"))
+    upgrade(original)
+    with original.transaction() as session:
+        tree = _plant_tree(session, FakeClock()())
+    original.engine.dispose()  # nobody may be connected to what is copied
+    numbers = count()
+
+    def fresh() -> str:
+        name = f"test{next(numbers)}"
+        with administer.connect() as connection:
+            connection.exec_driver_sql(f"CREATE DATABASE {name} TEMPLATE prepared STRATEGY file_copy")
+        return postgresql_server_url(name)
+
+    return fresh, tree
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "engine_name" in metafunc.fixturenames and metafunc.definition.get_closest_marker("both_engines"):
+        metafunc.parametrize("engine_name", ["sqlite", "postgresql"], indirect=True)
+
+
 @pytest.fixture
-def settings(prepared: tuple[Path, Tree], tmp_path: Path) -> Settings:
-    shutil.copy(prepared[0], tmp_path / "console.db")
+def engine_name(request: pytest.FixtureRequest) -> str:
+    """SQLite; both where the test is marked so (browser_kit.both_engines)."""
+    return getattr(request, "param", "sqlite")
+
+
+@pytest.fixture
+def settings(engine_name: str, tmp_path: Path, request: pytest.FixtureRequest) -> Settings:
+    if engine_name == "postgresql":
+        fresh, _ = request.getfixturevalue("prepared_postgresql")
+        return Settings(data_dir=tmp_path, locale="en", database_url=fresh())
+    shutil.copy(request.getfixturevalue("prepared")[0], tmp_path / "console.db")
     return Settings(data_dir=tmp_path, locale="en")
 
 
 @pytest.fixture
-def tree(prepared: tuple[Path, Tree]) -> Tree:
-    return prepared[1]
+def tree(engine_name: str, request: pytest.FixtureRequest) -> Tree:
+    return request.getfixturevalue("prepared_postgresql" if engine_name == "postgresql" else "prepared")[1]
 
 
 @pytest.fixture

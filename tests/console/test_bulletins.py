@@ -7,6 +7,7 @@ import re
 from datetime import timedelta
 
 import pytest
+from browser_kit import both_engines
 from records import STOP, record, send
 from sqlalchemy import select
 
@@ -19,6 +20,9 @@ from console.sharing.document import Colour
 from console.sharing.patterns import address_match, operation_match
 from console.sharing.tlp import Tlp
 from console.store.models import Bulletin, Finding, Release, SharedObject
+
+pytestmark = both_engines
+
 
 FIELDS = {"network.protocol": "s7comm", "s7comm.function": 41}
 OPERATION = operation_match(FIELDS, "operation.s7comm.stop")

@@ -13,6 +13,7 @@ from urllib.parse import parse_qs, urlsplit
 from zoneinfo import ZoneInfo
 
 import pytest
+from browser_kit import both_engines
 from hypothesis import given
 from hypothesis import strategies as st
 from records import PCAP, START_NS, STOP, record, send
@@ -22,6 +23,9 @@ from console.services.finding_filter import FindingFilter, moment
 from console.services.pcap import frames
 from console.store.search.sql_search import SqlSearch
 from detectors.finding import Evidence, Severity, Text
+
+pytestmark = both_engines
+
 
 SHANGHAI = ZoneInfo("Asia/Shanghai")
 NOW = datetime(2026, 11, 22, 8, 0, tzinfo=UTC)

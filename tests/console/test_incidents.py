@@ -6,6 +6,7 @@ import threading
 from typing import Any
 
 import pytest
+from browser_kit import both_engines
 from records import STOP, record, send
 from sqlalchemy import select, text
 from sqlalchemy.exc import DBAPIError
@@ -15,6 +16,8 @@ from console.services.errors import ConflictError, ForbiddenError, InvalidError,
 from console.store.engine import Store
 from console.store.models import Finding, Incident, IncidentEntry, Notification, Sensor
 from detectors.finding import Severity
+
+pytestmark = both_engines
 
 
 def newest(store: Store) -> Incident:

@@ -8,6 +8,7 @@ from contextlib import ExitStack
 from datetime import UTC, datetime
 
 import pytest
+from browser_kit import both_engines
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
@@ -21,6 +22,9 @@ from console.services.errors import InvalidError
 from console.services.intake import Batch, FindingRecord, explain, parse
 from console.store.models import Finding, FindingEvidence, FindingReceipt, Sensor, SensorEpoch
 from detectors.finding import Severity
+
+pytestmark = both_engines
+
 
 HOUR_NS = 3_600_000_000_000
 START = datetime(2026, 11, 22, 8, 0, tzinfo=UTC)

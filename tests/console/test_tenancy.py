@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
+from browser_kit import both_engines
 from records import record, send
 from sqlalchemy import select
 
@@ -14,6 +15,9 @@ from console.services.subscriptions import NewSubscription
 from console.store.base import Base
 from console.store.models import ConfigRevision, Finding, Incident, IndexDeadLetter
 from detectors.finding import Text
+
+pytestmark = both_engines
+
 
 CANARY = "canary-4711"
 NOWHERE = 987_654

@@ -7,6 +7,7 @@ from typing import Any
 
 import people
 import pytest
+from browser_kit import both_engines
 from sqlalchemy import select
 from support.far_side import HookServer, MailServer
 
@@ -14,6 +15,9 @@ from console.notify.dispatch import Dispatcher
 from console.services import contacts, escalation, incidents
 from console.store.engine import Store
 from console.store.models import Escalation, Incident, IncidentEntry, Notification
+
+pytestmark = both_engines
+
 
 LIN, WANG, ZHAO = "lin@plant.example", "wang@plant.example", "zhao@plant.example"
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import people
 import pytest
+from browser_kit import both_engines
 from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import select
@@ -22,6 +23,9 @@ from console.notify.retry import LONGEST_WAIT_S, LONGEST_WISH_S, next_wait
 from console.services import contacts
 from console.store.engine import Store
 from console.store.models import Notification, NotificationAttempt
+
+pytestmark = both_engines
+
 
 LIN = "lin@plant.example"
 

@@ -14,6 +14,7 @@ from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
+from browser_kit import both_engines
 from sharing_kit import ACCEPT, MODIFIED, register, stix_indicator
 from sqlalchemy import func, select
 from stix2validator import ValidationOptions, validate_string
@@ -30,6 +31,9 @@ from console.sharing.taxii_client import Budget
 from console.sharing.tlp import DEFINITION_IDS, Tlp
 from console.store.engine import Store
 from console.store.models import Bulletin, Indicator, SharedObject, Subscription
+
+pytestmark = both_engines
+
 
 STOP = operation_match({"network.protocol": "s7comm", "s7comm.function": 41}, "operation.s7comm.stop")
 ADDRESS = address_match("203.0.113.77")

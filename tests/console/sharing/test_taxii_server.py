@@ -7,6 +7,7 @@ import threading
 from datetime import datetime, timedelta
 
 import pytest
+from browser_kit import both_engines
 from sharing_kit import ACCEPT, MODIFIED, Taxii, fill, new_object, peer_row, register, stix_indicator
 from sqlalchemy import select
 from taxii2client.v21 import Collection as ClientCollection
@@ -16,6 +17,8 @@ from console.services import peers
 from console.sharing import collection, taxii_server
 from console.sharing.tlp import Held, Tlp
 from console.store.models import Bulletin, BulletinRecipient, Collection, Release, SharedObject
+
+pytestmark = both_engines
 
 
 def put(store, actor, clock, *new):
