@@ -41,10 +41,12 @@ def plainly() -> Iterator[None]:
     from sqlalchemy.exc import SQLAlchemyError
 
     from console.services.errors import ServiceError
+    from console.store.engine import StoreUrlError
+    from console.store.migrations import SchemaError
 
     try:
         yield
-    except ServiceError as error:
+    except (ServiceError, SchemaError, StoreUrlError) as error:
         complain(error)
         sys.exit(2)
     except SQLAlchemyError as error:

@@ -64,6 +64,11 @@ def due(session: Session, now: datetime, limit: int = 500) -> Sequence[int]:
 
 def advance(session: Session, escalation_id: int, now: datetime) -> bool:
     """Tell the next step of one escalation, if it is still due; whether anything was done. The caller commits."""
+    incident_id = session.scalar(select(Escalation.incident_id).where(Escalation.id == escalation_id))
+    if incident_id is None:
+        return False
+    # the incident before its escalation, as whoever acknowledges or closes it does: nobody waits in a ring
+    session.get_one(Incident, incident_id, with_for_update=True)
     escalation = session.get(Escalation, escalation_id, with_for_update=True)
     if escalation is None or escalation.due_at is None or (escalation.due_at > now and escalation.told_at <= now):
         return False

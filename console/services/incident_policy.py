@@ -18,6 +18,7 @@ from console.services.actor import Actor, Role, scoped, the_console
 from console.services.errors import InvalidError
 from console.services.incident_links import ends_of
 from console.services.new_finding import NewFinding
+from console.services.organisations import take_turns
 from console.store.models.incident import Incident, IncidentAddress, IncidentPolicy, IncidentState
 from detectors.finding import Severity
 
@@ -56,6 +57,7 @@ def on_new_findings(session: Session, findings: Sequence[NewFinding], now: datet
     grave = [finding for finding in findings if finding.severity >= policy.opens_at]
     if not grave:
         return
+    take_turns(session, console.organisation_id)  # two sensors see one intruder at a time: one incident, not two
     board = _Board(session, console, grave, now - timedelta(hours=policy.join_hours), now)
     joining: dict[int, list[NewFinding]] = {}
     for finding in grave:

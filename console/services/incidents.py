@@ -13,10 +13,10 @@ from console.services.actor import Actor, Role, load, scoped
 from console.services.errors import ConflictError, InvalidError
 from console.services.incident_links import link
 from console.services.new_finding import NewFinding
+from console.services.organisations import take_turns
 from console.services.timeline import Line, note, note_all
 from console.store.models.finding import Finding
 from console.store.models.incident import Disposition, EntryKind, Incident, IncidentFinding, IncidentState
-from console.store.models.organisation import Organisation
 from console.store.models.outbox import Notification
 from console.store.models.user import User
 
@@ -85,7 +85,7 @@ def create(
 
 def _next_number(session: Session, actor: Actor) -> int:
     """The next number of the organisation; its row is locked, where the database locks rows, until the commit."""
-    session.scalar(select(Organisation.id).where(Organisation.id == actor.organisation_id).with_for_update())
+    take_turns(session, actor.organisation_id)
     mine = select(func.max(Incident.number)).where(Incident.organisation_id == actor.organisation_id)
     return (session.scalar(mine) or 0) + 1
 

@@ -148,8 +148,10 @@ def _printable_id(record: Any) -> str | None:
 
 
 def _life(session: Session, sensor: Sensor, epoch: int, now: datetime) -> SensorEpoch:
+    # batches of one sensor take turns on any database, whatever their epoch: they count into the same findings
+    session.execute(select(Sensor.id).where(Sensor.id == sensor.id).with_for_update(key_share=True))
     query = select(SensorEpoch).where(SensorEpoch.sensor_id == sensor.id, SensorEpoch.epoch == epoch)
-    life = session.scalar(query.with_for_update())  # batches of one sensor take turns on any database
+    life = session.scalar(query)
     if life is None:
         life = SensorEpoch(
             organisation_id=sensor.organisation_id,

@@ -35,6 +35,15 @@ def create_organisation(
     return organisation
 
 
+def take_turns(session: Session, organisation_id: int) -> None:
+    """Until the transaction ends, nobody else does what only one may do at a time in this organisation.
+
+    FOR NO KEY UPDATE: rows that refer to the organisation can be written meanwhile. SQLite's writers take turns anyway.
+    """
+    own_row = select(Organisation.id).where(Organisation.id == organisation_id)
+    session.execute(own_row.with_for_update(key_share=True))
+
+
 def own(session: Session, actor: Actor) -> Organisation:
     """The organisation that the actor acts for."""
     organisation = session.get(Organisation, actor.organisation_id)
