@@ -20,7 +20,7 @@ from commands.attack import attack
 from commands.baseline import ENFORCED, LEARNED, baseline, enforced
 from commands.carve import ARTIFACTS, Folder, carve
 from commands.console import console
-from commands.console_audit import audit
+from commands.console_data import audit, backup, restore
 from commands.hunt import hunt
 from commands.index import index
 from commands.one_way import ONE_WAY, receive
@@ -374,7 +374,8 @@ main.add_command(archive)
 main.add_command(attack)
 main.add_command(baseline)
 main.add_command(carve)
-console.add_command(audit)
+for command in (audit, backup, restore):
+    console.add_command(command)
 console.add_command(index)
 console.add_command(receive)
 main.add_command(console)

@@ -41,12 +41,14 @@ def plainly() -> Iterator[None]:
     from sqlalchemy.exc import SQLAlchemyError
 
     from console.services.errors import ServiceError
+    from console.store.archive import ArchiveError
     from console.store.engine import StoreUrlError
     from console.store.migrations import SchemaError
+    from console.store.restore import TargetError
 
     try:
         yield
-    except (ServiceError, SchemaError, StoreUrlError) as error:
+    except (ServiceError, SchemaError, StoreUrlError, ArchiveError, TargetError) as error:
         complain(error)
         sys.exit(2)
     except SQLAlchemyError as error:

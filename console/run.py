@@ -5,7 +5,6 @@ from __future__ import annotations
 import gc
 import logging
 import signal
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -18,7 +17,6 @@ from console.services.actor import Role, the_console, utc_now
 from console.services.errors import InvalidError
 from console.services.subscriptions import PullReport
 from console.settings import Settings, secret_key
-from console.store.audit_chain import Verified, chains, verify
 from console.store.engine import Store, open_store
 from console.store.migrations import upgrade
 from console.store.models import Organisation, OrganisationKind, Subscription
@@ -190,10 +188,3 @@ def _proxy(settings: Settings) -> dict[str, Any]:
         return {}
     headers = {"x-forwarded-for", "x-forwarded-host", "x-forwarded-proto"}
     return {"trusted_proxy": settings.trusted_proxy, "trusted_proxy_headers": headers, "trusted_proxy_count": 1}
-
-
-def verify_audit(settings: Settings, progress: Callable[[int], None]) -> list[Verified]:
-    """Walk every organisation's audit chain in one consistent state; `progress` hears how many entries were read."""
-    with open_migrated(settings).reader() as session:
-        connection = session.connection()
-        return [verify(connection, organisation, progress=progress) for organisation in chains(connection)]

@@ -6,7 +6,6 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from browser_kit import both_engines
 from records import record, send
 from sqlalchemy import select
 
@@ -16,9 +15,6 @@ from console.notify.link import BadLinkError, Links
 from console.services import contacts, incidents
 from console.store.engine import Store
 from console.store.models import Contact, Escalation, Incident, Notification
-
-pytestmark = both_engines
-
 
 EMAIL = EmailChannel(SmtpSettings("127.0.0.1", 25, "none", "", "", "fenghuo@console.example"))
 

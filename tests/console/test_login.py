@@ -6,7 +6,7 @@ import re
 import stat
 
 import pytest
-from browser_kit import PASSWORD, Browser, FakeClock, both_engines
+from browser_kit import PASSWORD, Browser, FakeClock
 from flask import Flask
 from records import EPOCH
 from sqlalchemy import func, select

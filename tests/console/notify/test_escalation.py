@@ -267,6 +267,8 @@ def test_ten_thousand_running_escalations_cost_one_look_at_those_that_are_due(
     clock.advance(minutes=1)
     with store.reader() as session:
         assert len(escalation.due(session, clock())) == 1
+        if not store.is_sqlite:
+            return  # PostgreSQL's planner looks at statistics that a fresh table has not got
         plan = session.connection().exec_driver_sql(
             "EXPLAIN QUERY PLAN SELECT id FROM escalation WHERE due_at IS NOT NULL "
             "AND (due_at <= '2026' OR told_at > '2027') ORDER BY due_at LIMIT 500"
