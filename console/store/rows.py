@@ -26,7 +26,7 @@ def described(connection: Connection) -> list[Table]:
 
 def _of_search(name: str) -> bool:
     """Tables of an embedded full-text index are made from the findings."""
-    return "_fts" in name
+    return name.startswith("finding_search")
 
 
 def describe(inspector: Inspector, name: str) -> Table:
