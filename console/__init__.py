@@ -27,6 +27,8 @@ BLUEPRINTS = (
     "console.web.bulletins",
     "console.web.sharing",
     "console.web.search_index",
+    "console.web.audit",
+    "console.web.retention",
     "console.api.ingest",
     "console.api.taxii",
 )

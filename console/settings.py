@@ -71,6 +71,9 @@ class Settings(BaseSettings):
     )
     peer_private: bool = Field(default=False, description="pull from consoles at private addresses, also by plain http")
     webhook_private: bool = Field(default=False, description="webhooks may reach private addresses, and use plain http")
+    audit_checkpoint_file: str = Field(
+        default="", description="where checkpoints of the audit log go, best on another machine; empty: the data folder"
+    )
     session_hours: int = Field(default=12, ge=1, le=168, description="a login ends after this many hours")
 
     @field_validator("timezone")

@@ -23,6 +23,7 @@ from pydantic import SecretStr
 from console.notify.channels import channels
 from console.notify.dispatch import Dispatcher, steady
 from console.notify.link import Links
+from console.notify.upkeep import CHECKPOINT_S, RETENTION_S, Upkeep
 from console.services.actor import utc_now
 from console.services.silence import SilenceWatch
 from console.services.subscriptions import pull_due
@@ -75,6 +76,12 @@ def run_worker(settings: Settings, parent: int | None = None) -> None:
         look_for_silence, "interval", seconds=TICK_S, id="silence", coalesce=True, max_instances=1,
         misfire_grace_time=None, next_run_time=datetime.now(UTC),
     )  # fmt: skip
+    upkeep = Upkeep(store, settings)
+    for work, every in ((upkeep.sweep, RETENTION_S), (upkeep.checkpoint, CHECKPOINT_S)):
+        scheduler.add_job(
+            work, "interval", seconds=every, id=work.__name__, coalesce=True, max_instances=1, misfire_grace_time=None,
+            next_run_time=datetime.now(UTC),
+        )  # fmt: skip
     scheduler.start()
     log.info("the notification worker runs")
     _watch(scheduler, stop, parent)

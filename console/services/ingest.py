@@ -162,6 +162,7 @@ def _life(session: Session, sensor: Sensor, epoch: int, now: datetime) -> Sensor
             received=0,
             rejected=0,
             duplicates=0,
+            swept=0,
             first_at=now,
             last_at=now,
         )
@@ -171,9 +172,10 @@ def _life(session: Session, sensor: Sensor, epoch: int, now: datetime) -> Sensor
 
 def _known(session: Session, life: SensorEpoch, named: Iterable[int]) -> dict[int, int | None]:
     """Which of these arrived before, with their digests; those above the highest so far are not looked for."""
-    asked = [sequence for sequence in named if sequence <= life.highest]
+    swept = {sequence: None for sequence in named if sequence <= life.swept}  # retention deleted their receipts
+    asked = [sequence for sequence in named if life.swept < sequence <= life.highest]
     if not asked:
-        return {}
+        return dict(swept)
     rows = session.execute(
         select(FindingReceipt.sequence, FindingReceipt.digest).where(
             FindingReceipt.sensor_id == life.sensor_id,
@@ -181,7 +183,7 @@ def _known(session: Session, life: SensorEpoch, named: Iterable[int]) -> dict[in
             FindingReceipt.sequence.in_(asked),
         )
     )
-    return {row.sequence: row.digest for row in rows}
+    return swept | {row.sequence: row.digest for row in rows}
 
 
 def _look_for_fork(

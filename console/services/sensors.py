@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from sqlalchemy import func, or_, select, union_all
+from sqlalchemy import func, literal, or_, select, union_all
 from sqlalchemy.orm import Session, joinedload
 
 from console.services import audit, troubles
@@ -265,11 +265,13 @@ def gaps(session: Session, actor: Actor, sensor_id: int, limit: int = 50) -> lis
     """
     receipts = scoped(actor, FindingReceipt).where(FindingReceipt.sensor_id == sensor_id)
     ranges = scoped(actor, LostRange).where(LostRange.sensor_id == sensor_id)
+    swept = scoped(actor, SensorEpoch).where(SensorEpoch.sensor_id == sensor_id, SensorEpoch.swept > 0)
     known = union_all(
         receipts.with_only_columns(
             FindingReceipt.epoch, FindingReceipt.sequence.label("first"), FindingReceipt.sequence.label("last")
         ),
         ranges.with_only_columns(LostRange.epoch, LostRange.first_sequence, LostRange.last_sequence),
+        swept.with_only_columns(SensorEpoch.epoch, literal(1), SensorEpoch.swept),
     ).subquery()
     before = func.lag(known.c.last, 1, 0).over(partition_by=known.c.epoch, order_by=known.c.first)
     arrived = select(known, before.label("before")).subquery()

@@ -28,4 +28,6 @@ NAVIGATION = (
     Place("contacts.index", lazy_gettext("Contacts"), "c", "contact"),
     Place("sensors.index", lazy_gettext("Sensors"), "s", "sensor"),
     Place("search_index.index", lazy_gettext("Search index"), "x", "search", Role.ADMINISTRATOR),
+    Place("retention.index", lazy_gettext("Retention"), "r", "overview", Role.ADMINISTRATOR),
+    Place("audit.index", lazy_gettext("Audit log"), "a", "overview", Role.ADMINISTRATOR),
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import timedelta
 
 import pytest
 from browser_kit import both_engines
@@ -10,7 +11,7 @@ from records import record, send
 from sqlalchemy import select
 
 from console.notify.channels import channels
-from console.services import bulletins, contacts, enrolment, peers, sensors, subscriptions
+from console.services import bulletins, contacts, enrolment, holds, peers, sensors, subscriptions
 from console.services.subscriptions import NewSubscription
 from console.store.base import Base
 from console.store.models import ConfigRevision, Finding, Incident, IndexDeadLetter
@@ -76,6 +77,8 @@ def theirs(db, client, tree, clock, settings) -> dict[str, int]:
     )  # fmt: skip
     db.add(revision)
     token, _ = enrolment.issue(db, tree.plant, sensors.Place(CANARY, CANARY, CANARY), 60, clock())
+    span = holds.NewHold(since=clock() - timedelta(hours=1), until=clock(), reason=CANARY)
+    hold = holds.place(db, tree.plant, span, clock())
     db.commit()
     found = {
         "finding_id": db.scalars(select(Finding.id)).one(),
@@ -87,6 +90,7 @@ def theirs(db, client, tree, clock, settings) -> dict[str, int]:
         "bulletin_id": bulletin.id,
         "peer_id": peer.id,
         "subscription_id": subscription.id,
+        "hold_id": hold.id,
         "letter_id": letter.id,
         "revision_id": revision.id,
         "token_id": token.id,

@@ -22,6 +22,7 @@ from console.store.models.outbox import Lease, Notification, NotificationAttempt
 from console.store.models.peer import Peer, Subscription
 from console.store.models.receipt import FindingReceipt, LostCount, LostRange, SensorEpoch
 from console.store.models.release import Release
+from console.store.models.retention import LegalHold, RetentionRule
 from console.store.models.search import IndexDeadLetter, IndexFeed, IndexOutbox, IndexPart
 from console.store.models.sensor import EnrolmentToken, Sensor, SensorTrouble
 from console.store.models.site import Segment, Site
@@ -59,6 +60,7 @@ __all__ = [
     "IndexPart",
     "Indicator",
     "Lease",
+    "LegalHold",
     "LoginSession",
     "LostCount",
     "LostRange",
@@ -68,6 +70,7 @@ __all__ = [
     "OrganisationKind",
     "Peer",
     "Release",
+    "RetentionRule",
     "Segment",
     "Sensor",
     "SensorEpoch",

@@ -15,6 +15,7 @@ class SensorEpoch(OrgOwned):
 
     acknowledged: highest sequence up to which everything arrived; highest: highest that arrived at all;
     received: how many different ones arrived (stored or rejected); highest - received are missing.
+    swept: up to here receipts were deleted by retention, all of which had arrived.
     """
 
     __tablename__ = "sensor_epoch"
@@ -29,6 +30,7 @@ class SensorEpoch(OrgOwned):
     duplicates: Mapped[int] = mapped_column(BigInteger, default=0)
     first_at: Mapped[datetime]
     last_at: Mapped[datetime]
+    swept: Mapped[int] = mapped_column(BigInteger, default=0, server_default="0")
 
     @property
     def missing(self) -> int:
