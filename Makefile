@@ -6,7 +6,7 @@ VENV := .venv/bin
 PYTEST := $(VENV)/python -m pytest -n $(JOBS) --dist loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help setup dev run test lint format bench bench-live bench-hunt bench-ingest bench-spool score fuzz pcaps lock clean
+.PHONY: help setup dev run test lint format bench bench-live bench-hunt bench-ingest bench-spool bench-outage score fuzz chaos mutate pcaps lock clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
@@ -49,6 +49,9 @@ HUNTED ?= var/bench/archive
 bench-hunt: setup ## how long a bulletin's indicators take over three years of behaviours (HUNTED=folder, 1 GB; ARGS=--help)
 	@$(VENV)/python -m tools.bench_hunt $(HUNTED) $(ARGS)
 
+bench-outage: setup ## the console is down while findings arrive, then drains them (ARGS="--minutes 10")
+	@$(VENV)/python -m tools.bench_outage $(ARGS)
+
 SCORED ?= pcaps $(wildcard ../shared/captures)
 score: setup ## what the detectors find in labelled captures, beside Suricata where it is installed (SCORED=folders)
 	@$(VENV)/fenghuo rules score $(SCORED) $(ARGS)
@@ -56,6 +59,9 @@ score: setup ## what the detectors find in labelled captures, beside Suricata wh
 SECONDS ?= 60
 fuzz: dev ## mutated messages of every protocol through the decoder, SECONDS=60 for each
 	@$(VENV)/python -m tools.fuzz --seconds $(SECONDS) $(ARGS)
+
+chaos: dev ## kill sensor, console and worker at random and at every step; is anything lost? (ARGS="--kills 2000 --seed 1")
+	@PYTHONPATH=tests:. nice $(VENV)/python -m chaos $(ARGS)
 
 mutate: dev ## change one field of each sample of the rules: does the match break? (ARGS=a rule)
 	@$(VENV)/python -m tools.mutate_rules $(ARGS)

@@ -5,7 +5,7 @@ FENGHUO_FAILPOINT names the point: `spool.after_sync` kills the process (SIGKILL
 first arrives there, `spool.after_sync:3` when it arrives for the third time. They stand around every step whose order
 matters for what was promised: write, sync, rename, unlink, commit, request, reply. Never in a loop over records.
 
-Each name is a literal and stands in one place: tools/chaos/points.py reads them from the sources, and the tests kill at
+Each name is a literal and stands in one place: tests/chaos/points.py reads them from the sources, and the tests kill at
 each of them.
 """
 

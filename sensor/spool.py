@@ -50,6 +50,7 @@ from sensor.spool_files import (
     State,
     encode,
     encode_state,
+    make_directory,
     read_state,
     with_loss,
     write_all,
@@ -120,7 +121,7 @@ class Spool:
         self._no_ballast = True
         self.shed = 0  # findings given up since the start
         try:
-            self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            make_directory(self._directory)
             self._directory_file = os.open(self._directory, os.O_RDONLY | os.O_DIRECTORY)
         except OSError as error:
             raise SpoolError(f"the spool {self._directory} cannot be opened: {error.strerror}") from error

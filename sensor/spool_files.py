@@ -8,6 +8,7 @@ mark. The state file is one line: CRC-32 in hexadecimal, space, JSON object. Num
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import struct
@@ -273,3 +274,18 @@ def write_all(file: int, data: bytes) -> None:
     view = memoryview(data)
     while view:
         view = view[os.write(file, view) :]
+
+
+def make_directory(path: Path) -> None:
+    """Make a directory, with its parents, so that a loss of power does not take it and all that it holds.
+
+    Its name is synced also where it stands already: whoever made it may have died before that.
+    """
+    path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for parent in path.absolute().parents:
+        with contextlib.suppress(PermissionError):  # of a directory that we may not read: it was not made by us
+            file = os.open(parent, os.O_RDONLY | os.O_DIRECTORY)
+            try:
+                os.fsync(file)
+            finally:
+                os.close(file)

@@ -67,7 +67,12 @@ class Console:
         }  # fmt: skip
         self.url = database or f"sqlite:///{folder / 'console.db'}"
         self.call("init", "--organisation", "Plant")
-        self.log = (folder / "log").open("wb")
+        self._folder = folder
+        self.serve()
+
+    def serve(self) -> None:
+        """Start it, again after `end`; it answers when this returns."""
+        self.log = (self._folder / "log").open("ab")
         self.process = subprocess.Popen(
             [FENGHUO, "console", "run"], cwd=ROOT, env=self.env, stdout=self.log, stderr=self.log
         )
@@ -78,7 +83,7 @@ class Console:
                 return
             except OSError:
                 if self.process.poll() is not None:
-                    raise SystemExit((folder / "log").read_text()) from None
+                    raise SystemExit((self._folder / "log").read_text()) from None
                 time.sleep(0.1)
 
     def call(self, *arguments: str) -> str:

@@ -9,9 +9,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from chaos.points import UnclearPointError, read_points
 
 from sensor import failpoints
-from tools.chaos.points import UnclearPointError, read_points
 
 ROOT = Path(__file__).parents[2]
 THREE_TIMES = "from sensor.failpoints import failpoint\nfor i in range(3): print(i, flush=True); failpoint('spool.x')"

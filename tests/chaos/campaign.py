@@ -1,0 +1,217 @@
+"""Campaigns: kills at random moments, and at every failpoint. Each gives a report in which nothing may be wrong."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeVar
+
+from chaos.points import read_points
+from chaos.world import ALL, CONSOLE, SENSOR, WORKER, World
+from sensor.spool import LEAST_QUOTA_BYTES, QUOTA_BYTES
+from sensor.spool_files import SEGMENT_HEADER, Record, encode, segment_header
+from sensor.spool_segments import SUFFIX, found, survey
+
+ROUND = 25  # kills, after which a world settles and its ledgers are compared
+LIFE = 4  # rounds of one world
+VICTIMS = ((SENSOR,), (CONSOLE,), (WORKER,), (SENSOR, CONSOLE), ALL)
+WEIGHTS = (40, 35, 12, 5, 8)
+ARRIVALS = (1, 3)  # at which a point kills
+TIGHT = "rewrite"  # in the name of a point that is reached when the quota is, while there is no console
+STUCK_S = 3.0  # a sensor that was just started promises something within it, mostly
+REACH_S = 60.0  # within which a point is reached for the first time, on a busy machine
+AGAIN_S = 3.0  # a later arrival is waited for; what happens once in the life of a process never comes to it
+T = TypeVar("T")
+_lock = threading.Lock()  # of reports, and of setting up: Alembic keeps what it works on in a global
+Tell = Callable[[str], None]
+
+
+@dataclass
+class Report:
+    """What was done, and what was wrong: complaints name the seed or the point."""
+
+    killed: int = 0
+    deaths: Counter[str] = field(default_factory=Counter)
+    reached: set[str] = field(default_factory=set)
+    promised: int = 0
+    unsure: int = 0
+    messages: int = 0
+    seconds: float = 0.0
+    complaints: list[str] = field(default_factory=list)
+
+    def progress(self, kills: int) -> None:
+        """So many more are done."""
+        with _lock:
+            self.killed += kills
+
+    def reach(self, point: str) -> None:
+        """Somebody died there."""
+        with _lock:
+            self.killed += 1
+            self.reached.add(point)
+
+    def complain(self, complaint: str) -> None:
+        """Something is wrong."""
+        with _lock:
+            self.complaints.append(complaint)
+
+    def add(self, world: World, what: str, complaints: Sequence[str]) -> None:
+        """Take over what a world that is about to end has counted."""
+        with _lock:
+            self.deaths.update(world.deaths)
+            self.promised += len(world.ledger.promised)
+            self.unsure += len(world.ledger.unsure)
+            self.messages += len(world.mail.box.taken)
+            self.complaints += [f"{what}: {complaint}" for complaint in complaints]
+
+
+@contextmanager
+def new_world(seed: int, quota_bytes: int = QUOTA_BYTES) -> Iterator[World]:
+    """A world in memory where there is such a directory: a kill does not ask what the disk has synced."""
+    memory = Path("/dev/shm")
+    folder = Path(tempfile.mkdtemp(prefix="fenghuo-chaos-", dir=memory if memory.is_dir() else None))
+    world = None
+    try:
+        with _lock:
+            world = World(folder, seed, quota_bytes)
+        yield world
+    finally:
+        if world is not None:
+            world.close()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def kill_at_random(kills: int, seed: int, worlds: int, tell: Tell, minutes: float = float("inf")) -> Report:
+    """`kills` kills at moments that follow from `seed`, in `worlds` worlds at a time. minutes: begin no more after."""
+    report, begin = Report(), time.monotonic()
+    each = min(ROUND * LIFE, -(-kills // worlds))
+    lives = [(seed * 100_003 + at, min(each, kills - at)) for at in range(0, kills, each)]
+
+    def live(life: tuple[int, int]) -> None:
+        life_seed, wanted = life
+        if time.monotonic() > begin + 60 * minutes:
+            return
+        with new_world(life_seed) as world:
+            wrong: list[str] = []
+            for at in range(0, wanted, ROUND):
+                if time.monotonic() > begin + 60 * minutes:
+                    break
+                done = min(ROUND, wanted - at)
+                wrong = _round(world, done)
+                report.progress(done)
+                tell(f"{report.killed} of {kills} kills")
+                if wrong:
+                    break
+            report.add(world, f"life with seed {life_seed}", wrong)
+
+    _in_parallel(live, lives, worlds, report, lambda life: f"life with seed {life[0]}")
+    report.seconds = time.monotonic() - begin
+    return report
+
+
+def _round(world: World, kills: int) -> list[str]:
+    """Some kills under load; then what is wrong after everything has settled."""
+    chance = world.chance
+    world.start()
+    for _ in range(kills):
+        world.feed_until_promised(chance.randint(0, 30), STUCK_S)
+        world.feed(chance.uniform(0, 0.05))
+        if chance.random() < 0.3:
+            world.write_message()
+        if chance.random() < 0.5:  # in the middle of a flush, rather than anywhere
+            world.ask()
+            time.sleep(chance.uniform(0, 0.002))
+        victims = chance.choices(VICTIMS, WEIGHTS)[0]
+        world.kill(*victims)
+        if chance.random() < 0.3:
+            world.feed(chance.uniform(0, 0.1))
+        world.start()
+    return world.settle() + world.complaints()
+
+
+def kill_at_points(points: Sequence[str], seed: int, worlds: int, tell: Tell) -> Report:
+    """Let a program die at each of these points, at its first arrival and at a later one."""
+    report, begin = Report(), time.monotonic()
+    armed = [f"{point}:{arrival}" for point in points for arrival in ARRIVALS]
+    tight = [name for name in armed if TIGHT in name]
+    roomy = [name for name in armed if TIGHT not in name]
+    shares = [share for share in [tight, *(roomy[number::worlds] for number in range(worlds))] if share]
+
+    def walk(share: Sequence[str]) -> None:
+        quota = LEAST_QUOTA_BYTES if TIGHT in share[0] else QUOTA_BYTES
+        with new_world(seed, quota) as world:
+            for name in share:
+                wrong = _die_at(world, name, report)
+                tell(f"{len(report.reached)} of {len(points)} points: {name}")
+                if wrong:
+                    break
+            report.add(world, f"at {name}", wrong)
+
+    _in_parallel(walk, shares, worlds, report, lambda share: f"points from {share[0]}")
+    report.seconds = time.monotonic() - begin
+    return report
+
+
+def _die_at(world: World, armed: str, report: Report) -> list[str]:
+    """Load until somebody dies there; then what is wrong after everything was started again and has settled."""
+    world.kill(*ALL)
+    dirty(world.folder / "spool", empty="unlink" in armed)
+    world.start((SENSOR, WORKER) if TIGHT in armed else ALL, armed)
+    point, _, arrival = armed.partition(":")
+    begin = time.monotonic()
+    while not (dead := world.bury()) and time.monotonic() < begin + (REACH_S if arrival == "1" else AGAIN_S):
+        world.feed(0.03)
+        if world.chance.random() < 0.1:
+            world.write_message()
+    if dead:
+        report.reach(point)
+    elif arrival == "1":
+        return ["never reached"]
+    world.kill(*ALL)  # whoever has not died is still armed
+    world.start()
+    world.feed(0.02)
+    return world.settle() + world.complaints()
+
+
+def dirty(spool: Path, *, empty: bool) -> None:
+    """Leave behind what kills and people leave: one of another spool; a torn block, or an empty segment at the end."""
+    segments = found(spool)
+    if not segments:
+        return
+    first, path = segments[-1]
+    last = survey(path, first).last
+    header = path.read_bytes()[: SEGMENT_HEADER.size]
+    (spool / f"{0:020d}{SUFFIX}").write_bytes(segment_header(1) + encode([Record(1, b"{}")]))
+    if empty:
+        (spool / f"{last + 1:020d}{SUFFIX}").write_bytes(header)
+        return
+    with path.open("ab") as file:
+        file.write(encode([Record(last + 1, b"{}")])[:-1])
+
+
+def all_points() -> list[str]:
+    """Every failpoint that stands in the sources."""
+    return sorted(read_points())
+
+
+def _in_parallel(
+    work: Callable[[T], None], items: Sequence[T], worlds: int, report: Report, name: Callable[[T], str]
+) -> None:
+    """Do all; what goes wrong with the harness itself is a complaint too."""
+
+    def guarded(item: T) -> None:
+        try:
+            work(item)
+        except Exception as error:  # it must not end the others, nor be overlooked
+            report.complain(f"{name(item)}: the harness failed: {type(error).__name__}: {error}")
+
+    with ThreadPoolExecutor(worlds) as pool:
+        list(pool.map(guarded, items))
