@@ -28,6 +28,7 @@ from sensor.archive.store import Archive
 from sensor.archive.terms import ADDRESSES, HASHES, INDEXED, MACS, term
 
 MAX_KNOWN = 1 << 16  # terms whose indicators are remembered
+(ARTIFACT,) = HASHES
 AHEAD = 4  # files that are read while one is looked at
 _TIMES = ("@timestamp", "archive.last")
 _SUMS = (*_TIMES, "archive.count")  # read where a row was found
@@ -182,7 +183,8 @@ class Search:
         within = self._within(table)
         found = [_pairs(number, mask(node, table) & within) for number, node in plan.asked]
         if plan.indexed:
-            found += self._look_up(table, plan.indexed, plan.held, within)
+            artifacts = mask(["exists", ARTIFACT, True], table) if plan.entry.kind == "events" else within
+            found += self._look_up(table, plan.indexed, plan.held, within & artifacts)
         found = [pair for pair in found if len(pair[1])]
         shy, unsure = self._doubtful(table, plan.likely, within)
         if not found and not shy.any() and not unsure.any():
@@ -202,9 +204,12 @@ class Search:
         return it.behaviours if entry.kind == "behaviours" else it.events
 
     def _indexed(self, entry: Entry) -> list[str]:
-        """Columns in which indicators are looked for: who, in behaviours, where all is counted; hashes in events."""
-        names = (*ADDRESSES, *MACS) if entry.kind == "behaviours" else HASHES
-        return [name for name in INDEXED if name in names and name in entry.columns]
+        """Columns in which indicators are looked for: who, of behaviours, where all is counted; of the blocks and files
+        that crossed the wire, which are events, their hashes too.
+        """
+        if entry.kind == "behaviours":
+            return [name for name in (*ADDRESSES, *MACS) if name in entry.columns]
+        return [name for name in INDEXED if name in entry.columns] if ARTIFACT in entry.columns else []
 
     def _within(self, table: pa.Table) -> Mask:
         """Rows with events in the span that is asked about, as far as their first and last tell."""

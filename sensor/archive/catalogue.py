@@ -6,6 +6,7 @@ Everything that belongs together (the files of a capture; a day file in place of
 from __future__ import annotations
 
 import json
+import re
 import sqlite3
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -18,6 +19,7 @@ from sensor.archive.origin import ArchiveError, Origin
 
 NAME = "catalogue.sqlite"
 VERSION = 1
+_FILE = re.compile(r"\d{4}-\d\d-\d\d/(behaviours|events)-[0-9a-f]{16}\.parquet")
 WAIT_S = 30.0  # for another process that writes
 KINDS = ("behaviours", "events")
 
@@ -126,7 +128,7 @@ class Catalogue:
     def _told(self) -> Iterator[None]:
         try:
             yield
-        except (sqlite3.Error, OSError) as error:
+        except (sqlite3.Error, OSError, ValueError, TypeError) as error:
             raise ArchiveError(f"{self._path} cannot be used: {error}") from error
 
     @contextmanager
@@ -243,7 +245,8 @@ class Catalogue:
     def doomed(self) -> list[str]:
         """Names of files that no longer count and may still be on disk."""
         with self._told(), closing(self._open()) as db:
-            return [name for (name,) in db.execute("select name from doomed")]
+            names = [name for (name,) in db.execute("select name from doomed")]
+        return [name for name in names if _FILE.fullmatch(name)]
 
     def buried(self, names: Sequence[str]) -> None:
         """Forget doomed files that are off the disk."""
@@ -275,6 +278,8 @@ def _doom(db: sqlite3.Connection, entries: Sequence[Entry]) -> None:
 
 def _entry(row: sqlite3.Row) -> Entry:
     it = dict(row)
+    if not _FILE.fullmatch(it["name"]):  # an archive may come from others: nothing outside its folder is touched
+        raise ValueError(f"{it['name']!r} is no file of an archive")
     it["indexed"] = bool(it["indexed"])
     for name in ("columns", "protocols", "origins"):
         it[name] = tuple(json.loads(it[name]))

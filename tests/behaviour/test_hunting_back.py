@@ -136,6 +136,18 @@ def test_a_log_with_rejected_records_ends_with_exit_code_1(tmp_path):
     assert (hit["archive.alert"], hit["frame"], hit["origin.kind"]) == ("7: ET SCADA", 1, "suricata")
 
 
+def test_a_file_that_crossed_the_wire_is_found_by_its_hash_and_by_who_sent_it(tmp_path):
+    for capture in sorted((ROOT / "pcaps" / "mixed").glob("*.pcap")):
+        assert run("archive", "add", "--archive", tmp_path, capture).exit_code == 0
+    (file, *_) = hits(run("hunt", "--archive", tmp_path, "artifact.kind:ftp-file", "--format", "jsonl"))
+    assert (file["network.protocol"], file["archive.kept_for"]) == ("ftp", "artifact")
+    listed = tmp_path / "list.csv"
+    listed.write_text(f"value,what\n{file['artifact.sha256'].upper()},tool\n{file['source.ip']},host\n")
+    found = hits(run("hunt", "--archive", tmp_path, "--indicators", listed, "--format", "jsonl", "--limit", "0"))
+    assert any(row["hunt.name"] == file["artifact.sha256"] and row["hunt.title"] == "tool" for row in found)
+    assert any(row["hunt.name"] == file["source.ip"] and row.get("artifact.kind") == "ftp-file" for row in found)
+
+
 ROW = {
     "source.ip": "10.1.2.3", "destination.ip": "10.1.9.9", "event.action": "write", "modbus.function_code": 5,
     "modbus.function": "write_single_coil", "modbus.values": [1, 7], "modbus.device_id.more_follows": True,

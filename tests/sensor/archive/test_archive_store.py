@@ -303,6 +303,24 @@ def test_an_archive_of_another_version_or_none_at_all_is_refused_in_words(tmp_pa
         Archive(archive.folder)
 
 
+def test_a_catalogue_of_others_leads_to_no_file_outside_its_folder(tmp_path, archive):
+    outside = tmp_path / "outside.parquet"
+    outside.write_bytes(b"x")
+    with sqlite3.connect(archive.folder / NAME) as db:
+        db.execute("insert into doomed values ('../outside.parquet')")
+    archive.clean()
+    assert outside.exists()
+    put(archive, "events", [row(0)])
+    with sqlite3.connect(archive.folder / NAME) as db:
+        db.execute("update files set name = '../outside.parquet'")
+    with pytest.raises(ArchiveError, match="no file of an archive"):
+        archive.catalogue.files()
+    with sqlite3.connect(archive.folder / NAME) as db:
+        db.execute("update files set name = '2024-01-01/events-0123456789abcdef.parquet', columns = '{'")
+    with pytest.raises(ArchiveError, match="cannot be used"):
+        archive.catalogue.files()
+
+
 def test_tables_with_different_columns_become_one_in_the_order_of_the_schema():
     found = together([table_of([{"modbus.address": 1}])[0], table_of([{"@timestamp": 1, "frame": 2}])[0]])
     assert found.column_names == ["@timestamp", "frame", "modbus.address"]
