@@ -30,6 +30,7 @@ log = logging.getLogger(__name__)
 
 SUFFIX = ".segment"
 QUARANTINE = "quarantine"
+NOT_OURS = "it is no segment of this version, or damaged from its beginning on"
 KEPT_ASIDE = 16  # files; each is at most as large as a segment
 
 
@@ -165,6 +166,9 @@ class Segments:
                 if its is not None and epoch not in (None, its):
                     why = f"it belongs to the spool of {its}, not to this one of {epoch}"
                     set_aside(path, why, 0, 0)
+                    continue
+                if its is None and not any(survey(path, first).counts) and path.stat().st_size > SEGMENT_HEADER.size:
+                    set_aside(path, NOT_OURS, first, following - 1)
                     continue
                 if i + 1 == len(paths):
                     self.torn_bytes += repair_end(path)

@@ -373,6 +373,70 @@ def test_a_file_whose_sync_failed_is_never_trusted_again(tmp_path, monkeypatch):
     assert sequences(spool) == [1, 2, 3]
 
 
+def aside(directory) -> list[str]:
+    """What the notes in the quarantine say."""
+    return sorted(path.read_text().strip() for path in (directory / "quarantine").glob("*.why"))
+
+
+def test_a_segment_that_cannot_be_read_is_set_aside_with_its_range_and_the_rest_is_delivered(tmp_path):
+    spool = open_spool(tmp_path, segment_bytes=1)
+    for _ in range(4):
+        fill(spool, 2)
+    broken = segments(tmp_path)[1]
+    broken.unlink()
+    broken.mkdir()  # reading it is an error of the system
+    assert surviving(spool) == [1, 2, 5, 6, 7, 8]
+    assert spool.lost == ((3, 4),)
+    assert aside(tmp_path) == [f"{broken.name}: it cannot be read (Is a directory); sequences 3 to 4"]
+    assert fill(spool, 1) == 9
+
+
+def test_the_same_at_start(tmp_path):
+    spool = open_spool(tmp_path, segment_bytes=1)
+    for _ in range(4):
+        fill(spool, 2)
+    kill(spool)
+    broken = segments(tmp_path)[1]
+    broken.unlink()
+    broken.mkdir()
+    spool = open_spool(tmp_path)
+    assert surviving(spool) == [1, 2, 5, 6, 7, 8]
+    assert aside(tmp_path) == [f"{broken.name}: it cannot be read (Is a directory); sequences 3 to 4"]
+
+
+def test_segments_of_another_version_are_set_aside_not_deleted(tmp_path):
+    spool = open_spool(tmp_path, segment_bytes=1)
+    for _ in range(3):
+        fill(spool, 2)
+    everything(spool)
+    kill(spool)
+    for path in segments(tmp_path)[1:]:
+        path.write_bytes(b"FHSPOOL1" + bytes(200))
+    spool = open_spool(tmp_path)
+    assert surviving(spool) == [1, 2]
+    assert spool.lost == ((3, 6),)
+    notes = aside(tmp_path)
+    assert len(notes) == 2
+    assert all("no segment of this version" in note for note in notes)
+    assert notes[0].endswith("sequences 3 to 4")
+
+
+def test_a_damaged_state_file_is_kept_for_whoever_looks_for_the_cause(tmp_path):
+    spool = open_spool(tmp_path)
+    fill(spool, 1)
+    kill(spool)
+    (tmp_path / "state.json").write_bytes(b"00000000 {}")
+    open_spool(tmp_path)
+    assert aside(tmp_path) == ["state.json: it cannot be read (its checksum is wrong)"]
+
+
+def test_the_quarantine_is_bounded(tmp_path):
+    for n in range(30):
+        (tmp_path / "state.json").write_bytes(b"rubbish %d" % n)
+        kill(open_spool(tmp_path))
+    assert len(list((tmp_path / "quarantine").iterdir())) <= 2 * 16
+
+
 def test_rubbish_behind_what_could_be_written_hides_nothing_of_the_next_segment(tmp_path, monkeypatch):
     spool = open_spool(tmp_path)
     fill(spool, 2)
