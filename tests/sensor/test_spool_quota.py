@@ -6,6 +6,7 @@ import errno
 import itertools
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -20,8 +21,10 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 from support.ledger import EPOCH, Books, graded, noise, told
 
+from sensor import failpoints
 from sensor.spool import LEAST_QUOTA_BYTES, Spool, SpoolError
 from sensor.spool_files import LOSS
+from tools.chaos.points import read_points
 
 IN_MEMORY = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
 ROOT = Path(__file__).parents[2]
@@ -282,38 +285,69 @@ while True:
 """
 
 
-def test_kill_9_while_findings_are_given_up_leaves_an_exact_ledger(home):
-    made: list[int] = []
-    for cycle in range(6):
-        environment = {**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}"}
-        run = subprocess.Popen(
-            [sys.executable, "-c", PROGRAM, home, str(cycle)], stdout=subprocess.PIPE, text=True, env=environment
-        )
-        lines = [run.stdout.readline() for _ in range(20 + 3 * cycle)]
-        run.kill()
-        lines += run.stdout.read().splitlines(keepends=True)
+class Life:
+    """Runs of PROGRAM on one spool, each killed, and what they made."""
+
+    def __init__(self, home: Path) -> None:
+        self.home, self.made, self.runs = home, [], 0
+
+    def until_killed(self, failpoint: str = "", lines: int = 0) -> int:
+        """One run, killed at a failpoint or after so many flushes; gives its exit code."""
+        self.runs += 1
+        environment = {**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}", failpoints.VARIABLE: failpoint}
+        command = [sys.executable, "-c", PROGRAM, self.home, str(self.runs)]
+        run = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
+        text = [run.stdout.readline() for _ in range(lines)]
+        if lines:
+            run.kill()
+        text += run.stdout.read().splitlines(keepends=True)
         run.wait()
-        said = [[int(word) for word in line.split()] for line in lines if line.endswith("\n")]
+        run.stdout.close()
+        said = [[int(word) for word in line.split()] for line in text if line.endswith("\n")]
         for *severities, safe in said:
-            made += severities
-            assert safe == len(made)
-        spool = open_spool(home)
-        assert spool.safe - len(made) in (0, 8), "the last flush may not have been told"
-        if spool.safe > len(made):  # which findings it held is told by the same chance
-            chance = Random(cycle)
-            for _ in range(len(said)):
-                for _ in range(8):
-                    chance.choice(MIX), noise(chance, 500)
-            for _ in range(8):
-                made.append(chance.choice(MIX))
-                noise(chance, 500)
+            self.made += severities
+            assert safe == len(self.made)
+        self._count_what_was_not_told(len(said))
+        return run.returncode
+
+    def _count_what_was_not_told(self, flushes: int) -> None:
+        """The last flush may be safe though nobody was told; the same chance tells what it held."""
+        spool = open_spool(self.home)
+        untold = spool.safe - len(self.made)
         kill(spool)
-    spool, books = open_spool(home), Books()
-    books.drain(spool)
-    kill(spool)
-    assert Counter((f"rule.{severity}", severity) for severity in made) == books.stored + books.lost
-    assert books.lost
-    assert not [key for key in books.lost if key[1] == CRITICAL]
+        assert untold in (0, 8)
+        chance = Random(self.runs)
+        for n in range(8 * flushes + untold):
+            severity = chance.choice(MIX)
+            noise(chance, 500)
+            if n >= 8 * flushes:
+                self.made.append(severity)
+
+    def agrees(self) -> None:
+        """What was made is what is left and what the ledger counts; no critical finding is among the lost."""
+        spool, books = open_spool(self.home), Books()
+        books.drain(spool)
+        kill(spool)
+        assert Counter((f"rule.{severity}", severity) for severity in self.made) == books.stored + books.lost
+        assert books.lost
+        assert not [key for key in books.lost if key[1] == CRITICAL]
+
+
+def test_kill_9_while_findings_are_given_up_leaves_an_exact_ledger(home):
+    life = Life(home)
+    for cycle in range(5):
+        life.until_killed(lines=20 + 3 * cycle)
+    life.agrees()
+
+
+def test_dying_at_every_step_of_giving_up_leaves_an_exact_ledger(home):
+    points = [name for name in read_points() if name.startswith(("spool.before_rewrite", "spool.after_rewrite"))]
+    points += [name for name in read_points() if "merge" in name]
+    assert len(points) == 7
+    life = Life(home)
+    for point in sorted(points):
+        assert life.until_killed(failpoint=f"{point}:3") == -signal.SIGKILL, point
+    life.agrees()
 
 
 class QuotaMachine(RuleBasedStateMachine):
