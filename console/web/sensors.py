@@ -12,6 +12,7 @@ from console.services.actor import Role, load
 from console.services.errors import InvalidError
 from console.store.models import EnrolmentToken, Sensor
 from console.web.context import actor, console, db, now, role_required
+from console.web.counters import grouped
 from console.web.errors import refused
 from console.web.wording import LOSS_REASONS
 
@@ -49,6 +50,7 @@ def detail(sensor_id: int) -> Any:
     return render_template(
         "sensors/detail.html",
         sensor=sensor,
+        counters=grouped(sensor.counters),
         state=sensors.state(sensor, now()),
         lives=sensors.lives(db(), actor()).get(sensor_id, []),
         gaps=sensors.gaps(db(), actor(), sensor_id),
