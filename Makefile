@@ -6,7 +6,7 @@ VENV := .venv/bin
 PYTEST := $(VENV)/python -m pytest -n $(JOBS) --dist loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help setup dev run test lint format bench bench-live bench-hunt bench-ingest bench-spool bench-outage score fuzz chaos mutate pcaps lock clean
+.PHONY: help setup dev run test lint format bench bench-live bench-worker bench-hunt bench-ingest bench-spool bench-outage score fuzz chaos mutate pcaps lock clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
@@ -38,6 +38,9 @@ bench: setup ## measure speed and memory, beside other tools where they are inst
 
 bench-live: setup ## as root: the highest rate captured live without loss, beside Suricata where it is installed
 	@$(VENV)/python -m tools.bench_live $(ARGS)
+
+bench-worker: dev ## what it costs to decode in a process of its own, beside doing so in place (ARGS=--help)
+	@$(VENV)/python -m tools.bench_worker $(ARGS)
 
 bench-ingest: dev ## how many findings a second a console takes, and how soon it acknowledges them (ARGS=--help)
 	@$(VENV)/python -m tools.bench_ingest $(ARGS)

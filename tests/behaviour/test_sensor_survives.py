@@ -94,8 +94,9 @@ def test_faults_cost_their_batch_while_findings_counters_and_configuration_go_on
     sent = 0
 
     def counter(name: str) -> int:
-        words = engineer.open("/sensors/1").text.split()
-        return int(words[words.index(name) + 1].replace(",", "")) if name in words else -1
+        page = engineer.open("/sensors/1")
+        shown = dict(zip((it.text for it in page.all("dt")), (it.text for it in page.all("dd")), strict=True))
+        return int(shown[name].split()[0]) if name in shown else -1
 
     def goes_on(why: str, path: Path = STOP) -> None:
         """Each frame that came is looked at, or set aside."""
