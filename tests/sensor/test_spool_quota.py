@@ -20,11 +20,11 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 from support.ledger import EPOCH, Books, graded, noise, told
+from tools.chaos.points import read_points
 
 from sensor import failpoints
 from sensor.spool import LEAST_QUOTA_BYTES, Spool, SpoolError
 from sensor.spool_files import LOSS
-from tools.chaos.points import read_points
 
 IN_MEMORY = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
 ROOT = Path(__file__).parents[2]
