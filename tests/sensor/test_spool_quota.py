@@ -16,6 +16,7 @@ from random import Random
 from unittest import mock
 
 import pytest
+from chaos.points import read_points
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
