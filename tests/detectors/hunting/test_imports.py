@@ -191,7 +191,7 @@ NAMES = sorted(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=120, deadline=None)
 @given(
     st.dictionaries(st.sampled_from(NAMES), VALUES),
     st.sampled_from(["modbus", "dnp3", "alert"]),
@@ -255,12 +255,12 @@ def facts(events: Any, names: tuple[str, ...]) -> Counter[tuple[Any, ...]]:
 @pytest.mark.captures
 def test_what_suricata_saw_is_what_we_decode():
     compared = 0
-    for log in sorted(SHARED.glob("*/*/suricata*.jsonl*"))[::3]:
+    for log in sorted(SHARED.glob("*/*/suricata*.jsonl*"))[::6]:
         theirs = [event for line in lines_of(log) for event in suricata.events(line.record)]
         missing = facts(theirs, CORE) - facts(ours(log.parent), CORE)
         assert sum(missing.values()) == ONLY_SURICATA.get(log.parent.name, 0), log
         compared += len(theirs)
-    assert compared > 1000
+    assert compared > 300
 
 
 def zeek_logs() -> Iterator[Path]:

@@ -52,7 +52,7 @@ nodes = st.recursive(
 )
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(st.lists(lines, min_size=1, max_size=8), nodes)
 def test_columns_answer_as_events_do(rows, node):
     table, unfit = table_of([{"@timestamp": 0, **row} for row in rows])
