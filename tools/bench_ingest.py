@@ -27,6 +27,8 @@ from pathlib import Path
 import psutil
 from sqlalchemy import func, select
 
+from console.run import add_sensor, init_console
+from console.settings import Settings
 from console.store.engine import open_store
 from console.store.models import FindingReceipt
 from detectors.finding import FindingId, to_dict
@@ -65,8 +67,8 @@ class Console:
         self.env = kept | {
             "FENGHUO_DATA_DIR": str(folder), "FENGHUO_PORT": str(self.port), "FENGHUO_DATABASE_URL": database,
         }  # fmt: skip
-        self.url = database or f"sqlite:///{folder / 'console.db'}"
-        self.call("init", "--organisation", "Plant")
+        self.settings = Settings(data_dir=folder, database_url=database)
+        init_console(self.settings, "Plant")
         self._folder = folder
         self.serve()
 
@@ -85,15 +87,6 @@ class Console:
                 if self.process.poll() is not None:
                     raise SystemExit((self._folder / "log").read_text()) from None
                 time.sleep(0.1)
-
-    def call(self, *arguments: str) -> str:
-        """`fenghuo console ...`"""
-        done = subprocess.run(
-            [FENGHUO, "console", *arguments], cwd=ROOT, env=self.env, capture_output=True, text=True, check=False
-        )
-        if done.returncode:
-            raise SystemExit(done.stderr)
-        return done.stdout.strip()
 
     def cpu(self) -> float:
         """Seconds of processor time that it took so far."""
@@ -120,7 +113,7 @@ class Sender:
     faults: set[int] = field(default_factory=set)
 
     def __post_init__(self) -> None:
-        self.key = self.console.call("sensor", self.name, "--site", "Works", "--segment", self.name)
+        self.key = add_sensor(self.console.settings, self.name, "Works", self.name)
         self.connection = http.client.HTTPConnection("127.0.0.1", self.console.port, timeout=60)
 
     def body(self, problems: int, size: int = BATCH) -> bytes:
@@ -257,7 +250,7 @@ def results(console: Console, seconds: float, wanted: str) -> Iterator[tuple[str
     yield "console", f"{memory:,.0f} MiB resident, {sum(s.refused for s in senders)} batches told to wait"
     faults = set().union(*(s.faults for s in senders))
     yield "other answers", ", ".join(map(str, faults)) or "none"
-    with open_store(console.url).reader() as session:
+    with open_store(console.settings.store_url).reader() as session:
         kept = session.scalar(select(func.count()).select_from(FindingReceipt)) or 0
     sent = sum(s.sent for s in senders)
     yield "kept", f"{kept:,} of {sent:,} acknowledged" + ("" if kept >= sent else "   FINDINGS ARE MISSING")

@@ -109,7 +109,7 @@ def measure(folder: Path, minutes: float, rate: int, quota: int) -> bool:
     """Outage, drain, books; whether these agree."""
     (folder / "console").mkdir()
     console = Console(folder / "console", "")
-    key = console.call("sensor", "outage", "--site", "Works", "--segment", "Line 1")
+    key = add_sensor(console.settings, "outage", "Works", "Line 1")
     console.end()
     spool = Spool(folder / "spool", lambda loss: loss_line(loss, "outage", spool.epoch), quota_bytes=quota)
     generator = Generator(spool, Findings(None, 4000), rate, "outage")
@@ -127,7 +127,7 @@ def measure(folder: Path, minutes: float, rate: int, quota: int) -> bool:
     print(f"outage   {depth:,} wait after {minutes:g} min at {rate:,}/s; {used / 2**20:,.0f} MiB on disk", flush=True)
     print(f"         a flush took {statistics.median(flushes) * 1e3:.0f} ms (median), {max(flushes) * 1e3:.0f} at most")
     console.serve()
-    store = open_store(console.url)
+    store = open_store(console.settings.store_url)
     seen: dict[str, float] = {}
     looking = threading.Thread(target=watch, args=(store, stop_looking, seen))
     looking.start()

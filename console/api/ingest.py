@@ -130,10 +130,11 @@ def heartbeat() -> Any:
     with console().store.reader() as reader:
         if sensors.find_by_key(reader, _key(), now()) is None:
             raise Unauthorised
+    came_at = now()  # before it waits for its turn
     beat: Heartbeat = parse(Heartbeat, request.get_data(cache=False))
     with _intake().writing:
         sensor = _sensor()
-        heartbeats.receive(db(), sensor, beat.epoch, beat.counters, now())
+        heartbeats.receive(db(), sensor, beat.epoch, beat.counters, came_at)
         answer = {
             "config_version": configuration.wanted(db(), sensor, now()).version,
             "time": now().timestamp(),

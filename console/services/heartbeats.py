@@ -5,6 +5,7 @@ wrong and the console's may be set. Counters by these names mean something here;
 
     <interface>.state, .frames, .dropped, .lost_before    of each interface (sensor/capture/interface.py)
     sensor.time        the sensor's clock, seconds since 1970
+    clock.skew_s       by how much it found its clock ahead of the console's
     sensor.instance    a random word of its process
     sensor.goodbye     true in the last one before a planned stop
 """
@@ -42,7 +43,7 @@ def receive(session: Session, sensor: Sensor, epoch: int, counters: dict[str, An
     sensor.counters = counters
     sensor.stopped_at = now if counters.get("sensor.goodbye") is True else None
     _judge_sight(session, sensor, health["interfaces"], now)
-    health |= _judge_clock(session, sensor, before, counters.get("sensor.time"), now)
+    health |= _judge_clock(session, sensor, before, counters, now)
     health |= _judge_identity(session, sensor, before, f"{counters.get('sensor.instance', '')}:{epoch}"[:100], now)
     sensor.health = health
 
@@ -101,16 +102,27 @@ def _judge_sight(session: Session, sensor: Sensor, interfaces: dict[str, Any], n
         end(session, sensor, Kind.BLIND, now)
 
 
-def _judge_clock(session: Session, sensor: Sensor, before: dict[str, Any], clock: Any, now: datetime) -> dict[str, Any]:
-    if not isinstance(clock, int | float) or isinstance(clock, bool):
+def _judge_clock(
+    session: Session, sensor: Sensor, before: dict[str, Any], counters: dict[str, Any], now: datetime
+) -> dict[str, Any]:
+    """By its clock as the beat came, which was on its way for a while, and by what it measured of ours, there and back:
+    the one that is nearer to ours is nearer to the truth."""
+    clock: Any = counters.get("sensor.time")
+    measured: Any = counters.get("clock.skew_s")
+    skews = [value - ours for value, ours in ((clock, now.timestamp()), (measured, 0.0)) if _is_number(value)]
+    if not skews:
         return {}
-    skew = clock - now.timestamp()
+    skew = min(skews, key=abs)
     beats = before.get("skewed", 0) + 1 if abs(skew) > SKEW_S else 0
     if beats >= SKEW_BEATS:
         begin(session, sensor, Kind.CLOCK, now, {"seconds": f"{skew:+.1f}"})
     elif beats == 0:
         end(session, sensor, Kind.CLOCK, now)
     return {"skewed": beats, "skew_s": round(skew, 3)}
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _judge_identity(

@@ -240,6 +240,12 @@ def test_a_clock_that_is_nearly_right_is_right(db, beat, clock, clocks):
     assert not found(db, Kind.CLOCK)
 
 
+def test_a_beat_that_was_long_on_its_way_says_nothing_of_the_clock(db, beat, clock):
+    for _ in range(4):
+        beat(sensor__time=clock().timestamp() + 10 - 30.0, clock__skew_s=0.2)
+    assert not found(db, Kind.CLOCK)
+
+
 @pytest.mark.parametrize("value", ["now", True, None, {"a": 1}, 2**63])
 def test_counters_that_mean_nothing_are_shown_and_break_nothing(db, beat, client, tree, value):
     for _ in range(3):
