@@ -21,6 +21,7 @@ from pathlib import Path
 
 from sqlalchemy import func, select
 
+from console.run import add_sensor
 from console.store.engine import Store, open_store
 from console.store.models import Finding, LostCount
 from detectors.finding import Severity
