@@ -25,7 +25,7 @@ LIFE = 4  # rounds of one world
 VICTIMS = ((SENSOR,), (CONSOLE,), (WORKER,), (SENSOR, CONSOLE), ALL)
 WEIGHTS = (40, 35, 12, 5, 8)
 ARRIVALS = (1, 3)  # at which a point kills
-TIGHT = "rewrite"  # in the name of a point that is reached when the quota is, while there is no console
+TIGHT = ("rewrite", "merge")  # in the names of points that are reached when the quota is, while there is no console
 STUCK_S = 3.0  # a sensor that was just started promises something within it, mostly
 REACH_S = 60.0  # within which a point is reached for the first time, on a busy machine
 AGAIN_S = 3.0  # a later arrival is waited for; what happens once in the life of a process never comes to it
@@ -141,12 +141,12 @@ def kill_at_points(points: Sequence[str], seed: int, worlds: int, tell: Tell) ->
     """Let a program die at each of these points, at its first arrival and at a later one."""
     report, begin = Report(), time.monotonic()
     armed = [f"{point}:{arrival}" for point in points for arrival in ARRIVALS]
-    tight = [name for name in armed if TIGHT in name]
-    roomy = [name for name in armed if TIGHT not in name]
+    tight = [name for name in armed if _is_tight(name)]
+    roomy = [name for name in armed if not _is_tight(name)]
     shares = [share for share in [tight, *(roomy[number::worlds] for number in range(worlds))] if share]
 
     def walk(share: Sequence[str]) -> None:
-        quota = LEAST_QUOTA_BYTES if TIGHT in share[0] else QUOTA_BYTES
+        quota = LEAST_QUOTA_BYTES if _is_tight(share[0]) else QUOTA_BYTES
         with new_world(seed, quota) as world:
             for name in share:
                 wrong = _die_at(world, name, report)
@@ -164,7 +164,7 @@ def _die_at(world: World, armed: str, report: Report) -> list[str]:
     """Load until somebody dies there; then what is wrong after everything was started again and has settled."""
     world.kill(*ALL)
     dirty(world.folder / "spool", empty="unlink" in armed)
-    world.start((SENSOR, WORKER) if TIGHT in armed else ALL, armed)
+    world.start((SENSOR, WORKER) if _is_tight(armed) else ALL, armed)
     point, _, arrival = armed.partition(":")
     begin = time.monotonic()
     while not (dead := world.bury()) and time.monotonic() < begin + (REACH_S if arrival == "1" else AGAIN_S):
@@ -195,6 +195,10 @@ def dirty(spool: Path, *, empty: bool) -> None:
         return
     with path.open("ab") as file:
         file.write(encode([Record(last + 1, b"{}")])[:-1])
+
+
+def _is_tight(point: str) -> bool:
+    return any(word in point for word in TIGHT)
 
 
 def all_points() -> list[str]:
