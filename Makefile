@@ -6,7 +6,7 @@ VENV := .venv/bin
 PYTEST := $(VENV)/python -m pytest -n $(JOBS) --dist loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help setup dev run test lint format bench bench-live bench-worker bench-hunt bench-ingest bench-spool bench-outage score fuzz chaos mutate pcaps lock clean
+.PHONY: help setup dev run test lint format bench bench-live bench-worker bench-hunt bench-ingest bench-restore bench-spool bench-outage score fuzz chaos mutate pcaps lock clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
@@ -44,6 +44,9 @@ bench-worker: dev ## what it costs to decode in a process of its own, beside doi
 
 bench-ingest: dev ## how many findings a second a console takes, and how soon it acknowledges them (ARGS=--help)
 	@$(VENV)/python -m tools.bench_ingest $(ARGS)
+
+bench-restore: setup ## how long backup, restore and verification of a million findings take (ARGS=--help)
+	@$(VENV)/python -m tools.bench_restore $(ARGS)
 
 bench-spool: setup ## how many findings a second a sensor keeps and sends, and what they need on disk (ARGS=--help)
 	@$(VENV)/python -m tools.bench_spool $(ARGS)

@@ -1,7 +1,7 @@
 """How long a backup, its restore and the verification take: `python -m tools.bench_restore --findings 1000000`.
 
 Findings with evidence and receipts, and entries of the audit log, are made directly in SQL; nothing of the host but
-this process is used. Prints one line for each step: seconds and rows a second.
+this process is used. Prints one line for each step: seconds, rows a second, and seconds of one core.
 """
 
 from __future__ import annotations
