@@ -36,12 +36,15 @@ def take(session: Session, life: SensorEpoch, sequence: int, own: bool, loss: Lo
     own: whether its own sequence is new, too; its receipt is the caller's business.
     """
     islands = list(_new(session, life, loss.first_sequence, sequence - 1))
+    before = sum(last - first + 1 for first, last in islands)
+    if own:  # it has a receipt, too, and belongs to what is lost
+        begin = islands.pop()[0] if islands and islands[-1][1] == sequence - 1 else sequence
+        islands.append((begin, sequence))
     for first, last in islands:
         values = {"epoch": life.epoch, "first_sequence": first, "last_sequence": last, "received_at": now}
         session.add(
             LostRange(organisation_id=life.organisation_id, sensor_id=life.sensor_id, why=loss.why.value, **values)
         )
-    before = sum(last - first + 1 for first, last in islands)
     fresh = before + own
     whole = fresh == sequence - loss.first_sequence + 1 == sum(entry.findings for entry in loss.tally)
     if whole:
@@ -159,6 +162,6 @@ def lost(session: Session, actor: Actor, sensor_id: int, limit: int = 100) -> li
 
 
 def lost_ranges(session: Session, actor: Actor, sensor_id: int, limit: int = 50) -> Sequence[LostRange]:
-    """The latest ranges of sequences that losses stand for, beside the last of each, which has a finding."""
+    """The latest ranges of sequences that losses stand for."""
     query = scoped(actor, LostRange).where(LostRange.sensor_id == sensor_id).order_by(LostRange.id.desc()).limit(limit)
     return session.scalars(query).all()

@@ -125,7 +125,8 @@ def test_the_sensors_page_says_what_was_lost_and_why(anonymous, client, tree):
     text = client.get(f"/sensors/{tree.plant_sensor_id}").text
     assert "Given up: no room" in text
     assert "Lost on the one-way link" in text
-    assert f"{EPOCH}: 1–8" in text
+    assert f"{EPOCH}: 1–9" in text
+    assert f"{EPOCH}: 10–12" in text
 
 
 def test_losses_of_another_enterprise_are_not_seen(anonymous, tree, db):

@@ -65,9 +65,9 @@ class FindingReceipt(OrgOwned):
 
 
 class LostRange(OrgOwned):
-    """Sequences of a sensor that a loss stands for: nothing else ever arrives under them. Ranges never overlap, neither
-    each other nor a receipt.
+    """Sequences of a sensor that a loss stands for: nothing else ever arrives under them.
 
+    Ranges never overlap; of their sequences only the last one may have a receipt, that of the finding about the loss.
     why: "shed", "damaged" or "missing", as the sensor says.
     """
 
