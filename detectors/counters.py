@@ -108,6 +108,7 @@ def _table() -> dict[str, Meaning]:
     add("worker", "worker.restarts", "重新启动的次数", "processes that were begun anew", trouble=True)
     add("worker", "worker.learned_anew", "自学内容重新学习的次数", "times that what was learned was lost", trouble=True)
     add("worker", "worker.frames_waiting", "等待解析的报文", "frames on their way to it")
+    add("worker", "worker.cpu_s", "处理器秒数", "processor time, seconds")
     add("worker", "worker.held", "生效的限制", "what confines it")
     add("worker", "quarantine.frames", "被隔离的报文", "frames set aside", trouble=True)
     add("worker", "quarantine.batches", "被隔离的批次", "batches set aside", trouble=True)

@@ -25,29 +25,31 @@ from tools.traces import write
 from tools.traffic import traces
 
 
-def in_place(path: str) -> tuple[float, int, int]:
-    """(seconds, frames, problems)."""
-    begin = time.perf_counter()
+def in_place(path: str) -> tuple[float, float, int, int]:
+    """(seconds, processor time, frames, problems)."""
+    begin, cpu = time.perf_counter(), time.process_time()
     pipeline = Pipeline(Options())
     found = merge(pipeline.run(ahead(open_capture(path))))
-    return time.perf_counter() - begin, pipeline.counters()["frames"], len(found)
+    return time.perf_counter() - begin, time.process_time() - cpu, pipeline.counters()["frames"], len(found)
 
 
-def through(server: ForkServer, path: str, folder: Path) -> tuple[float, float, int, int]:
-    """(seconds with the start of a worker, seconds from its first frame on, frames, problems)."""
+def through(server: ForkServer, path: str, folder: Path) -> tuple[float, float, float, int, int]:
+    """(seconds of the start of a worker, seconds from its first frame on, processor time of both,
+    with the start; frames, problems)."""
     begin = time.perf_counter()
     found: list[object] = []
     services = Services()
     worker = Worker(server, Setup(Options(), live=False), found.append, services, Quarantine(folder))
     while not worker.held:
         time.sleep(0.001)
-    ready = time.perf_counter()
+    ready, cpu = time.perf_counter(), time.process_time()
     for frames in ahead(open_capture(path)):
         worker.put(frames)
     counters = worker.finish()
-    end = time.perf_counter()
+    end, cpu = time.perf_counter(), time.process_time() - cpu
     worker.close()
-    return end - begin, end - ready, counters["frames"], len(merge(found))  # type: ignore[arg-type]
+    cpu += worker.cpu_s
+    return ready - begin, end - ready, cpu, counters["frames"], len(merge(found))  # type: ignore[arg-type]
 
 
 def main() -> None:
@@ -72,14 +74,15 @@ def main() -> None:
         rows = []
         in_place(path)
         for _ in range(wanted.rounds):
-            alone, frames, problems = in_place(path)
-            whole, fed, also, same = through(server, path, Path(name) / "quarantine")
+            alone, alone_cpu, frames, problems = in_place(path)
+            start, fed, cpu, also, same = through(server, path, Path(name) / "quarantine")
             assert (frames, problems) == (also, same), "both ways must find the same"
-            rows.append((alone, fed, whole))
-            ratio, start = fed / alone, whole - fed
-            print(f"in place {alone:.3f} s, through a worker {fed:.3f} s ({ratio:.2f}), its start {start:.3f} s")
-        alone, fed, whole = (statistics.median(column) for column in zip(*rows, strict=True))
-        print(f"median of {wanted.rounds}, {frames:,} frames: {alone:.3f} s, {fed:.3f} s, ratio {fed / alone:.2f}")
+            rows.append((alone, fed, alone_cpu, cpu))
+            print(f"in place {alone:.3f} s ({alone_cpu:.3f} s of processor time), through a worker {fed:.3f} s"
+                  f" ({cpu:.3f} s), its start {start:.3f} s")  # fmt: skip
+        alone, fed, alone_cpu, cpu = (statistics.median(column) for column in zip(*rows, strict=True))
+        print(f"medians of {wanted.rounds}, {frames:,} frames: {fed / alone:.2f} of the time, "
+              f"{cpu / alone_cpu:.2f} of the processor time")  # fmt: skip
     server.close()
 
 

@@ -95,6 +95,7 @@ class Worker:
         self._past: dict[str, int] = {}  # counters of the workers before
         self.held: tuple[str, ...] = ()  # layers of confinement of the present worker
         self.faults = dict.fromkeys(("hang", "crash", "memory", "exception"), 0)
+        self.cpu_s = 0.0  # processor time of the workers that have ended
         self.restarts = self.learned_anew = self.frames_quarantined = 0
         self._last_health: Sequence[Health] = ()
         self._thread = threading.Thread(target=self._watch, name="worker", daemon=True)
@@ -157,6 +158,7 @@ class Worker:
             "worker.restarts": self.restarts,
             "worker.learned_anew": self.learned_anew,
             "worker.frames_waiting": waiting,
+            "worker.cpu_s": int(self.cpu_s + (self._watchdog.cpu() if self._pid and self._watchdog else 0.0)),
             "worker.held": " ".join(self.held),
             **{f"parser_faults.{kind}": count for kind, count in self.faults.items()},
             "quarantine.frames": self.frames_quarantined,
@@ -417,7 +419,9 @@ class Worker:
         if channel is None or not pid:
             return 0
         try:
-            return self._server.end(pid, kill=kill)[0]
+            status, cpu_s = self._server.end(pid, kill=kill)
+            self.cpu_s += cpu_s
+            return status
         except ForkServerError:
             return 0
         finally:
