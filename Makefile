@@ -6,7 +6,7 @@ VENV := .venv/bin
 PYTEST := $(VENV)/python -m pytest -n $(JOBS) --dist loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help setup dev run test lint format bench bench-live bench-worker bench-hunt bench-ingest bench-restore bench-spool bench-outage score fuzz chaos mutate pcaps lock clean
+.PHONY: help setup dev run test lint format bench bench-live bench-worker bench-hunt bench-ingest bench-restore bench-spool bench-outage bench-index score fuzz chaos mutate pcaps lock clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
@@ -57,6 +57,9 @@ bench-hunt: setup ## how long a bulletin's indicators take over three years of b
 
 bench-outage: setup ## the console is down while findings arrive, then drains them (ARGS="--minutes 10")
 	@$(VENV)/python -m tools.bench_outage $(ARGS)
+
+bench-index: dev ## a search cluster that is killed while a million findings go in, and how fast it is fed (ARGS=--help)
+	@$(VENV)/python -m tools.bench_index $(ARGS)
 
 SCORED ?= pcaps $(wildcard ../shared/captures)
 score: setup ## what the detectors find in labelled captures, beside Suricata where it is installed (SCORED=folders)
