@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
@@ -127,8 +127,18 @@ def inspect(
 @click.option("--lang", type=click.Choice(["zh", "en"]), help="Language of the text; by default that of the locale.")
 @click.option("--site", default="", metavar="NAME", help="Where these captures are from: part of each asset's key.")
 @click.option("--ledger", type=click.Path(dir_okay=False), metavar="FILE.csv", help="What there should be; compare.")
+@click.option("--console", "url", metavar="URL", help="Report them to this console too.")
+@click.option("--key-file", type=click.File(), help="File with the key of the sensor that reports them.")
 @CAPTURES
-def assets(captures: tuple[str, ...], form: str, lang: str | None, site: str, ledger: str | None) -> None:
+def assets(
+    captures: tuple[str, ...],
+    form: str,
+    lang: str | None,
+    site: str,
+    ledger: str | None,
+    url: str | None,
+    key_file: TextIO | None,
+) -> None:
     """Which devices speak in CAPTURE..., what they say they are, and who asks whom.
 
     Nobody is asked; each statement names the frame that shows it. With a ledger (a CSV file with the columns address,
@@ -136,12 +146,28 @@ def assets(captures: tuple[str, ...], form: str, lang: str | None, site: str, le
 
     Exit codes: 0 done; 1 the ledger and the wire differ; 2 wrong use, or a capture cannot be read.
     """
+    import os
+
     from detectors.assets.survey import list_assets
     from detectors.content import ContentError
+    from sensor.reports import ReportError, send_assets
+
+    key = key_file.read().strip() if key_file else os.environ.get("FENGHUO_SENSOR_KEY", "")
+    if url and not key:
+        raise click.UsageError("the sensor's key is missing: give --key-file FILE, or set FENGHUO_SENSOR_KEY")
+
+    def deliver(records: list[dict[str, Any]]) -> None:
+        for line in send_assets(url or "", key, records):
+            complain(f"the console rejected {line}")
 
     try:
-        sys.exit(list_assets(captures, form=form, lang=lang, site=site, ledger=ledger, complain=complain))
-    except ContentError as error:
+        sys.exit(
+            list_assets(
+                captures, form=form, lang=lang, site=site, ledger=ledger, complain=complain,
+                deliver=deliver if url else None,
+            )
+        )  # fmt: skip
+    except (ContentError, ReportError) as error:
         complain(error)
         sys.exit(2)
     except BrokenPipeError:  # the reader has seen enough (`| head`)

@@ -29,6 +29,7 @@ BLUEPRINTS = (
     "console.web.search_index",
     "console.web.audit",
     "console.web.retention",
+    "console.web.assets",
     "console.api.ingest",
     "console.api.taxii",
 )

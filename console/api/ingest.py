@@ -14,7 +14,7 @@ from sqlalchemy.exc import IntegrityError
 from werkzeug.exceptions import HTTPException
 
 from console.api.turns import Turns
-from console.services import configuration, enrolment, heartbeats, sensors
+from console.services import configuration, enrolment, heartbeats, inventory, sensors
 from console.services.errors import ConflictError
 from console.services.ingest import check, ingest
 from console.services.intake import Batch, Enrolment, Heartbeat, NewKey, parse
@@ -121,6 +121,20 @@ def _store(name: str) -> Any:
     return jsonify(
         acknowledged=outcome.acknowledged, stored=outcome.stored, duplicates=outcome.duplicates, rejected=rejected
     )
+
+
+@blueprint.post("/assets")
+@public
+def assets() -> Any:
+    """What the sensor knows of its devices."""
+    with console().store.reader() as reader:
+        if sensors.find_by_key(reader, _key(), now()) is None:
+            raise Unauthorised
+    report: inventory.Report = parse(inventory.Report, request.get_data(cache=False))
+    with _intake().writing:
+        outcome = inventory.receive(db(), _sensor(), report.assets, now())
+        commit()
+    return jsonify(stored=outcome.stored, rejected=[{"place": it, "reason": why} for it, why in outcome.rejected])
 
 
 @blueprint.post("/heartbeat")

@@ -26,6 +26,7 @@ NAVIGATION = (
     Place("incidents.index", lazy_gettext("Incidents"), "i", "incident"),
     Place("bulletins.index", lazy_gettext("Bulletins"), "b", "bulletin"),
     Place("contacts.index", lazy_gettext("Contacts"), "c", "contact"),
+    Place("assets.index", lazy_gettext("Assets"), "a", "link"),
     Place("sensors.index", lazy_gettext("Sensors"), "s", "sensor"),
     Place("search_index.index", lazy_gettext("Search index"), "x", "search", Role.ADMINISTRATOR),
     Place("retention.index", lazy_gettext("Retention"), "r", "overview", Role.ADMINISTRATOR),

@@ -25,7 +25,7 @@ STATES = {
     State.BUSY: lazy_gettext("The cluster asks for patience"),
     State.FAULT: lazy_gettext("The cluster reports a fault"),
 }
-KINDS = {"finding": lazy_gettext("Findings")}
+KINDS = {"finding": lazy_gettext("Findings"), "asset": lazy_gettext("Assets")}
 
 
 @blueprint.get("/")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 from detectors.assets.inventory import Inventory
 from detectors.assets.ledger import compare, load
@@ -49,9 +49,11 @@ def list_assets(
     ledger: str | None,
     complain: Callable[[object], None],
     out: TextIO | None = None,
+    deliver: Callable[[list[dict[str, Any]]], None] | None = None,
 ) -> int:
     """List the assets of captures, all in one inventory; the exit code: 1 where the ledger says otherwise, 2 where a
-    capture cannot be read. form: "text", "jsonl" or "csv". ContentError where the ledger cannot be used."""
+    capture cannot be read. form: "text", "jsonl" or "csv". deliver: gets all records. ContentError where the ledger
+    cannot be used."""
     out = out or sys.stdout
     declared = load(Path(ledger)) if ledger else None
     inventory = Inventory(site)
@@ -72,6 +74,8 @@ def list_assets(
     difference = compare(declared, inventory.assets.values()) if declared else None
     listing = Listing(inventory, declared, difference)
     assets = ordered(inventory.assets.values())
+    if deliver is not None:
+        deliver([listing.record(asset) for asset in assets])
     if form == "jsonl":
         write_jsonl(listing, assets, difference, out)
     elif form == "csv":

@@ -1,5 +1,6 @@
 """Every table. A new model is one file here and one line in this list, so that migrations see it."""
 
+from console.store.models.asset import Asset
 from console.store.models.audit import AuditEntry, AuditHead
 from console.store.models.bulletin import Bulletin, BulletinReceipt, BulletinRecipient, BulletinReference
 from console.store.models.collection import Collection, SharedObject
@@ -29,6 +30,7 @@ from console.store.models.site import Segment, Site
 from console.store.models.user import LoginSession, User
 
 __all__ = [
+    "Asset",
     "AuditEntry",
     "AuditHead",
     "Bulletin",

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
+from console.store.search.assets import ASSETS
 from console.store.search.findings import FINDINGS
 from console.store.search.kinds import Kind
 
-KINDS: tuple[Kind, ...] = (FINDINGS,)
+KINDS: tuple[Kind, ...] = (FINDINGS, ASSETS)

@@ -33,7 +33,12 @@ def document_id(organisation_id: int, key: str) -> str:
     return f"{organisation_id}/{key}"
 
 
-WATCHED = (Watched("finding", "finding", key="{row}.uid", month="received_at"),)
+WATCHED = (
+    Watched("finding", "finding", key="{row}.uid", month="received_at"),
+    Watched(
+        "asset", "asset", key="{row}.sensor_id || '/' || {row}.segment || '/' || {row}.address", month="received_at"
+    ),
+)
 
 
 def install(connection: Connection) -> None:
