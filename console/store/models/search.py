@@ -48,7 +48,7 @@ class IndexDeadLetter(OrgOwned):
 class IndexFeed(Base):
     """How one kind of documents stands; there is a row while a cluster is set. Of the installation.
 
-    installation: random, marks indices as this console's. live: the generation that searches see, None before the first
+    installation: marks indices as this console's. live: the generation that searches see, None before the first
     is filled. building: the generation that is being filled. state: a console.store.search.feed.State, since state_at;
     note: what the cluster said. indexed: documents written since the row was made. worked_at: latest success.
     """

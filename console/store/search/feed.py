@@ -5,6 +5,7 @@ Callers commit. Times are arguments; what a cluster said is kept short.
 
 from __future__ import annotations
 
+import hashlib
 import secrets
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from typing import Any
 from sqlalchemy import delete, func, insert, select, text, update
 from sqlalchemy.orm import Session
 
-from console.store.models import IndexDeadLetter, IndexFeed, IndexOutbox, IndexPart
+from console.store.models import IndexDeadLetter, IndexFeed, IndexOutbox, IndexPart, Organisation
 from console.store.search.cluster import MAX_NOTE, State
 from console.store.search.kinds import Kind
 
@@ -43,17 +44,22 @@ def feeds(session: Session) -> list[IndexFeed]:
 
 def switch_on(session: Session, kind: Kind, now: datetime) -> IndexFeed:
     """Begin to feed a kind, unless it is fed already: the triggers write from now on, all there is will be filled in.
-
-    All kinds of an installation bear the same mark.
     """
     feed = feed_of(session, kind.name)
     if feed is None:
-        mark = session.scalar(select(IndexFeed.installation).limit(1)) or secrets.token_hex(16)
-        feed = IndexFeed(kind=kind.name, installation=mark, state=State.FILLING, state_at=now, note="", indexed=0)
+        feed = IndexFeed(kind=kind.name, installation=_mark(session), state=State.FILLING, state_at=now, note="", indexed=0)
         session.add(feed)
         session.flush()
         begin_building(session, kind, feed, now)
     return feed
+
+
+def _mark(session: Session) -> str:
+    """What marks indices as this console's: the same after it was restored from a backup, which has no feeds."""
+    first = session.execute(select(Organisation.id, Organisation.created_at).order_by(Organisation.id).limit(1)).first()
+    if first is None:
+        return secrets.token_hex(16)
+    return hashlib.sha256(f"{first.id}/{first.created_at.isoformat()}".encode()).hexdigest()[:32]
 
 
 def switch_off(session: Session) -> None:

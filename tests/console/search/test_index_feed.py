@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 
 import pytest
+from browser_kit import both_engines
 from index_kit import Faults, Fed, fed_by, spoiled
 from pydantic import SecretStr
 from sqlalchemy import delete, select, text
@@ -50,6 +51,7 @@ def body(number: int) -> bytes:
     return b'{"finding.number":%d}' % number
 
 
+@both_engines
 def test_what_sensors_send_is_in_the_index_and_what_people_decide_too(on, db, tree):
     first, second = on.send(2)
     on.settle()
@@ -68,6 +70,7 @@ def test_documents_are_those_of_the_field_list(on, store):
         assert made == {row.id: document(row) for row in session.scalars(select(Finding))}
 
 
+@both_engines
 def test_what_was_there_before_the_cluster_is_filled_in(fed):
     fed.send(3)
     assert fed.waiting() == []  # no cluster has been set so far: nothing is written for it
@@ -76,6 +79,7 @@ def test_what_was_there_before_the_cluster_is_filled_in(fed):
     assert fed.state() == (State.OK, "")
 
 
+@both_engines
 def test_the_outbox_is_written_in_the_transaction_of_the_truth_and_holds_a_document_once(on, store):
     (number,) = on.send(1)
     before = on.waiting()
@@ -108,6 +112,7 @@ def test_every_indexed_table_has_its_triggers_after_the_migrations(store):
             assert f"{PREFIX}{watched.table}_{event}" in names
 
 
+@both_engines
 def test_a_finding_that_is_deleted_leaves_the_index(on, store):
     gone, kept = on.send(2)
     on.settle()
@@ -245,6 +250,7 @@ def test_each_month_has_an_index_and_old_ones_are_deleted_whole(store, settings,
         assert len(fed.documents()) == 3
 
 
+@both_engines
 def test_a_rebuild_is_seen_in_one_step_and_takes_what_is_written_meanwhile(on, store, small_steps):
     on.send(60)
     on.settle()
@@ -291,6 +297,24 @@ def test_a_truth_that_was_restored_to_an_older_state_has_its_index_rebuilt(on, s
     on.settle()
     assert on.indices() != [old]
     assert {it["finding.count"] for it in on.documents().values()} == {5}
+
+
+def test_a_console_restored_from_a_backup_takes_up_its_indices_again(on, store):
+    on.send(4)
+    on.settle()
+    (old,) = on.indices()
+    with store.transaction() as session:
+        feeding.switch_off(session)  # a backup holds nothing of the index
+        session.execute(text("DELETE FROM sqlite_sequence WHERE name = 'index_outbox'"))
+    on.clock.advance(minutes=1)
+    on.another()
+    on.settle()
+    assert on.indices() != [old]
+    assert len(on.cluster.indices("finding")) == 1
+    assert on.documents().keys() == on.truth()
+    on.send(2)
+    on.settle()
+    assert on.documents().keys() == on.truth()
 
 
 def test_the_indices_of_another_console_are_left_alone(on, tmp_path, clock):
@@ -391,6 +415,7 @@ def test_every_request_carries_the_key_or_the_login_of_the_settings(on, given, h
         assert faults.logins == {header}
 
 
+@both_engines
 def test_comparison_names_what_is_missing_too_many_or_different_and_repair_puts_it_right(on):
     on.send(12)
     on.settle()
