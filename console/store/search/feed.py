@@ -43,11 +43,12 @@ def feeds(session: Session) -> list[IndexFeed]:
 
 
 def switch_on(session: Session, kind: Kind, now: datetime) -> IndexFeed:
-    """Begin to feed a kind, unless it is fed already: the triggers write from now on, all there is will be filled in.
-    """
+    """Begin to feed a kind, unless it is fed already: triggers write from now on, all there is will be filled in."""
     feed = feed_of(session, kind.name)
     if feed is None:
-        feed = IndexFeed(kind=kind.name, installation=_mark(session), state=State.FILLING, state_at=now, note="", indexed=0)
+        feed = IndexFeed(
+            kind=kind.name, installation=_mark(session), state=State.FILLING, state_at=now, note="", indexed=0
+        )
         session.add(feed)
         session.flush()
         begin_building(session, kind, feed, now)
