@@ -21,7 +21,6 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 from support.ledger import EPOCH, Books, graded, noise, told
-from tools.chaos.points import read_points
 
 from sensor import failpoints
 from sensor.spool import LEAST_QUOTA_BYTES, Spool, SpoolError
