@@ -6,7 +6,7 @@ VENV := .venv/bin
 PYTEST := $(VENV)/python -m pytest -n $(JOBS) --dist loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help setup dev run test lint format bench bench-live bench-worker bench-hunt bench-ingest bench-restore bench-spool bench-outage bench-index score fuzz chaos mutate pcaps lock clean
+.PHONY: help setup dev run test lint format bench bench-live bench-worker bench-hunt bench-ingest bench-search bench-restore bench-spool bench-outage bench-index score fuzz chaos mutate pcaps lock clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
@@ -47,6 +47,8 @@ bench-ingest: dev ## how many findings a second a console takes, and how soon it
 
 bench-restore: setup ## how long backup, restore and verification of a million findings take (ARGS=--help)
 	@$(VENV)/python -m tools.bench_restore $(ARGS)
+bench-search: dev ## how fast a million findings are searched on SQLite (ARGS=--help)
+	@$(VENV)/python -m tools.bench_search $(ARGS)
 
 bench-spool: setup ## how many findings a second a sensor keeps and sends, and what they need on disk (ARGS=--help)
 	@$(VENV)/python -m tools.bench_spool $(ARGS)
