@@ -51,7 +51,7 @@ def test_what_is_wrong_shows_nothing_of_the_wire_as_markup(listed):
 def test_a_value_of_a_line_can_be_excluded_and_the_rest_stays(listed):
     page = listed.get("/findings/?q=severity>=low&state=new").text
     assert ids(page) == ["1", "2"]
-    without = {unescape(link) for link in re.findall(r'<span class="narrow"><a href="([^"]+)"', page)}
+    without = {unescape(link) for link in re.findall(r'<span class="plusminus"><a href="([^"]+)"', page)}
     for link in without:
         assert "state=new" in link
         assert len(ids(listed.get(link).text)) <= 1, link
