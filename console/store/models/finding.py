@@ -27,7 +27,7 @@ class Finding(OrgOwned):
     __table_args__ = (
         CheckConstraint("severity BETWEEN 1 AND 5", name="severity"),
         CheckConstraint("count >= 1", name="count"),
-        Index(None, "organisation_id", "last_seen"),
+        Index(None, "organisation_id", "last_seen", "severity", "protocol"),  # what the page of findings counts
         Index(None, "organisation_id", "severity", "last_seen"),
         Index(None, "sensor_id", "fingerprint", "first_seen"),
     )
