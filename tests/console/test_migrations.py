@@ -85,7 +85,9 @@ def test_killed_at_any_step_it_leaves_the_old_schema_or_the_new_one(make_url):
     assert kills >= 15
     store = open_store(url)
     with store.engine.connect() as connection:
-        assert compare_metadata(MigrationContext.configure(connection), Base.metadata) == []
+        # the embedded index is no truth and no model: FTS5 and its own tables
+        truth = {"include_name": lambda name, kind, _: kind != "table" or not name.startswith("finding_search")}
+        assert compare_metadata(MigrationContext.configure(connection, opts=truth), Base.metadata) == []
     store.engine.dispose()
 
 

@@ -1,14 +1,14 @@
 """An index that answers the counts of the findings page by itself.
 
-Revision 0013. A migration is history: it repeats what the models were on that day, and does not import them.
+Revision 0014. A migration is history: it repeats what the models were on that day, and does not import them.
 """
 
 from __future__ import annotations
 
 from alembic import op
 
-revision = "0013"
-down_revision = "0012"
+revision = "0014"
+down_revision = "0013"
 
 
 def upgrade() -> None:
