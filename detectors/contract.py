@@ -185,7 +185,10 @@ class Labels(Growing):
         super().__init__(np.int32, -1)
 
     def __getitem__(self, rows: npt.NDArray[np.integer[Any]]) -> npt.NDArray[np.int32]:
-        found: npt.NDArray[np.int32] = self.values[rows]
+        try:
+            found: npt.NDArray[np.int32] = self.values[rows]
+        except IndexError:  # at the end, requests without an answer make rows that nobody was told of
+            found = self.grow(max(int(rows.max()), 0) + 1)[rows]
         return found
 
 

@@ -232,7 +232,7 @@ class Operations:
         """(groups, OUTCOMES): how often each was asked, answered, refused, left unanswered."""
         table = scene.view.behaviours.table
         size = len(table)
-        mine, orphans, asked = self._groups_of.values[:size], self._orphan_of.values[:size], table["asked"]
+        mine, orphans, asked = self._groups_of.grow(size)[:size], self._orphan_of.grow(size)[:size], table["asked"]
         label = np.where(asked >= 0, mine[asked], np.where(orphans >= 0, orphans, mine))
         rows = np.flatnonzero((label >= 0) & (table["outcome"] < OUTCOMES))
         count = table["count"][rows].astype(np.int64)
