@@ -13,6 +13,7 @@ from enum import StrEnum
 from uuid import uuid4
 
 from sqlalchemy import func, select, update
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from console.sharing.hostile import time_text
@@ -52,11 +53,15 @@ def ensure(session: Session, organisation_id: int, now: datetime) -> Collection:
     """The organisation's collection, made at its first need."""
     found = find(session, organisation_id)
     if found is None:
-        found = Collection(
+        made = Collection(
             organisation_id=organisation_id, uid=str(uuid4()), identity=str(uuid4()), created_at=now, last_sequence=0
         )
-        session.add(found)
-        session.flush()
+        try:
+            with session.begin_nested():
+                session.add(made)
+        except IntegrityError:  # another writer needed it at the same moment, and was first
+            return session.scalars(select(Collection).where(Collection.organisation_id == organisation_id)).one()
+        return made
     return found
 
 

@@ -194,7 +194,7 @@ def test_a_choice_filters_at_once_and_stands_in_the_url(page):
     page.locator("label.chip", has_text="modbus").click()
     page.wait_for_url("**/findings/?protocol=modbus")
     assert page.locator("tbody tr").count() == 1
-    page.get_by_role("link", name="10.0.0.6").click()
+    page.get_by_role("link", name="10.0.0.6", exact=True).click()
     page.wait_for_url(lambda url: "ip=10.0.0.6" in url and "protocol=modbus" in url)
     page.get_by_role("link", name="Clear all").click()
     page.wait_for_url("**/findings/")
@@ -243,7 +243,7 @@ def test_dragging_over_the_bars_shows_their_findings(page, server):
     page.mouse.move(second["x"] + 3, second["y"] + 40, steps=4)
     page.mouse.up()
     page.wait_for_url(lambda url: "from=" in url and "to=" in url)
-    assert page.get_by_role("link", name="10.0.0.99").is_visible()
+    assert page.get_by_role("link", name="10.0.0.99", exact=True).is_visible()
     assert page.locator("tbody tr").count() == 1
 
 
