@@ -8,7 +8,6 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from dataclasses import asdict
 
 from chaos import campaign
 
@@ -35,7 +34,7 @@ def main() -> int:
     if sys.stderr.isatty():
         sys.stderr.write("\r\x1b[K")
     if chosen.json:
-        print(json.dumps({name: asdict(report) for name, report in reports.items()}, default=sorted))
+        print(json.dumps({name: vars(report) for name, report in reports.items()}, default=sorted))
     else:
         show(reports)
     return 1 if any(report.complaints for report in reports.values()) else 0
