@@ -131,7 +131,10 @@ def _serve(end: socket.socket) -> None:
     gc.collect()
     gc.freeze()
     workers: set[int] = set()
-    end.send(b"{}")
+    try:
+        end.send(b"{}")
+    except BrokenPipeError:  # the sensor ended before this was ready
+        return
     me = os.getpid()
     while True:
         content, files, _, _ = socket.recv_fds(end, MAX_REQUEST, 8)
