@@ -137,7 +137,7 @@ class Behaviours:
         return fields
 
 
-class FirstPass(NamedTuple):
+class Held(NamedTuple):
     """What the first pass writes and others ask for: see the properties of View."""
 
     conversations: npt.NDArray[np.void]
@@ -159,7 +159,7 @@ class View:
         self._hosts_table: npt.NDArray[np.void] = self.state.hosts
         self._used: npt.NDArray[np.void] = self.state.used
         self._rows: npt.NDArray[np.int64] = self._used["conversations"]
-        self._held: FirstPass | None = None
+        self._held: Held | None = None
         self.behaviours = Behaviours(self)
         self._samples: dict[int, bytes] = {}
         self._known = 0
@@ -225,7 +225,7 @@ class View:
         rows = int(self._rows[0])
         if rows > MAX_HELD:
             return False
-        self._held = FirstPass(
+        self._held = Held(
             self._table[:rows].copy(),
             self._parked[: 2 * rows].copy(),
             self._number("hosts"),

@@ -10,7 +10,6 @@ import logging
 import os
 import signal
 import subprocess
-import sys
 import threading
 import time
 from datetime import UTC, datetime
@@ -18,8 +17,8 @@ from types import FrameType
 from zoneinfo import ZoneInfo
 
 from apscheduler.schedulers.background import BackgroundScheduler
-from pydantic import SecretStr
 
+from console.beside import start_module
 from console.notify.channels import channels
 from console.notify.dispatch import Dispatcher, steady
 from console.notify.link import Links
@@ -110,12 +109,7 @@ def _watch(scheduler: BackgroundScheduler, stop: threading.Event, parent: int | 
 
 def start_beside(settings: Settings) -> subprocess.Popen[bytes]:
     """Start a worker as a child process with these settings; it ends with its parent. The caller terminates it."""
-    environment = dict(os.environ)
-    for name, value in settings:
-        text = value.get_secret_value() if isinstance(value, SecretStr) else str(value)
-        environment[f"FENGHUO_{name.upper()}"] = text
-    command = [sys.executable, "-m", "console.notify.worker", "--parent", str(os.getpid())]
-    return subprocess.Popen(command, env=environment)
+    return start_module("console.notify.worker", settings)
 
 
 def main() -> None:

@@ -7,12 +7,10 @@ import logging
 import os
 import signal
 import subprocess
-import sys
 import threading
 from types import FrameType
 
-from pydantic import SecretStr
-
+from console.beside import start_module
 from console.services.actor import utc_now
 from console.settings import Settings
 from console.store.engine import open_store
@@ -49,12 +47,7 @@ def run_indexer(settings: Settings, parent: int | None = None) -> None:
 
 def start_beside(settings: Settings) -> subprocess.Popen[bytes]:
     """Start it as a child process with these settings; it ends with its parent. The caller terminates it."""
-    environment = dict(os.environ)
-    for name, value in settings:
-        text = value.get_secret_value() if isinstance(value, SecretStr) else str(value)
-        environment[f"FENGHUO_{name.upper()}"] = text
-    command = [sys.executable, "-m", "console.store.search.worker", "--parent", str(os.getpid())]
-    return subprocess.Popen(command, env=environment)
+    return start_module("console.store.search.worker", settings)
 
 
 def main() -> None:
