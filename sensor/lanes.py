@@ -4,6 +4,9 @@ The console stores by sequence, whatever the order, and acknowledges up to the f
 may overtake a million old ones; it stays in the spool until its turn has come, and is passed over then, for the console
 has it. What went ahead is remembered in memory only: after a restart it is sent again, and the console knows it.
 
+While the console is silent, only what it may have already is sent once more: whatever it cannot have seen, the spool may
+still give up for something graver.
+
 Every second parcel at most goes ahead, so that a flood of grave findings does not keep the queue from draining.
 """
 
@@ -34,6 +37,7 @@ class Lanes:
         self._after = spool.acknowledged  # sent in order up to here
         self._sent_ahead: set[int] = set()
         self._ahead_last = False
+        self._heard = False  # whether the console answered the last time, if it was ever asked
 
     @property
     def unacknowledged(self) -> int:
@@ -51,7 +55,7 @@ class Lanes:
         self._ahead_last = False
         if self.unacknowledged > MAX_UNACKNOWLEDGED:
             return None
-        records = self._spool.batch(most, most_bytes, after, self._sent_ahead)
+        records = self._spool.batch(most, most_bytes, after, self._sent_ahead, again=not self._heard)
         if not records:
             return None
         self._after = records[-1].sequence
@@ -59,6 +63,7 @@ class Lanes:
 
     def arrived(self, parcel: Parcel, acknowledged: int) -> None:
         """The console has a parcel, and everything up to `acknowledged`. SpoolError."""
+        self._heard = True
         if parcel.ahead:
             room = MAX_SENT_AHEAD - len(self._sent_ahead)
             self._sent_ahead.update(record.sequence for record in parcel.records[-room:] if room > 0)
@@ -68,6 +73,7 @@ class Lanes:
 
     def failed(self, parcel: Parcel) -> None:
         """A parcel did not arrive; what overtakes others is tried again as such."""
+        self._heard = False
         if parcel.ahead:
             self._spool.grave_again(parcel.records)
 

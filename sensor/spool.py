@@ -242,15 +242,18 @@ class Spool:
         skip: Set[int] = frozenset(),
         *,
         finish: bool = True,
+        again: bool = False,
     ) -> list[Record]:
         """The oldest findings that are safe and not acknowledged: at most `most`, lines of at most `most_bytes`.
 
         The first one is given even where it alone is longer. The same findings come again until they are acknowledged.
         after: only those of higher sequences. skip: sequences that are left out. finish: give losses as they are sent
-        to a console; otherwise as records that another spool takes with `relay`.
+        to a console; otherwise as records that another spool takes with `relay`. again: where some were handed out that
+        nobody has acknowledged, only those: what the console cannot have seen may still be given up for graver ones.
         """
         with self._mutex:
             state = self._state
+            last_one = state.handed_out if again and state.handed_out > state.acknowledged else self._safe
             sequence = max(state.acknowledged, after or 0) + 1
             if self._reading is None or self._reading[0] != sequence:
                 self._reading = (sequence, self._due(sequence))
@@ -259,6 +262,8 @@ class Spool:
             records: list[Record] = []
             size = 0
             for record in due:
+                if record.first > last_one:
+                    break
                 if record.sequence not in skip:
                     whole = self._finished(record) if finish and record.severity == LOSS else record
                     size += len(whole.line)

@@ -23,6 +23,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 from support.ledger import EPOCH, Books, graded, noise, told
 
 from sensor import failpoints
+from sensor.lanes import Lanes
 from sensor.spool import LEAST_QUOTA_BYTES, Spool, SpoolError
 from sensor.spool_files import LOSS
 
@@ -123,6 +124,25 @@ def test_graver_findings_are_given_up_when_nothing_less_grave_is_left(home):
     generator.agrees(books)
     assert {severity for _, severity in books.stored} == {CRITICAL}
     assert sum(books.lost[key] for key in books.lost if key[1] < CRITICAL) == 3 * 240
+
+
+def test_a_console_that_is_asked_again_and_again_in_vain_does_not_keep_room_from_grave_findings(home):
+    spool, generator, books = open_spool(home), Generator(), Books()
+    lanes = Lanes(spool)
+    for severity in (LOW, CRITICAL):
+        for _ in range(10):
+            for _ in range(12):
+                generator.make(spool, severity)
+            spool.flush()
+            parcel = lanes.take(500, 8 << 20)
+            assert parcel.records[-1].sequence == 12, "what it may have already, and no more"
+            lanes.failed(parcel)
+            lanes.again()
+    while parcel := lanes.take(500, 8 << 20):
+        lanes.arrived(parcel, books.take(parcel.records))
+    generator.agrees(books)
+    assert books.stored.total() > 12
+    assert {severity for _, severity in books.lost} == {LOW}
 
 
 def test_new_findings_of_low_severity_give_way_where_everything_else_is_graver(home):

@@ -222,7 +222,7 @@ def test_a_sensor_that_restarts_before_the_reply_sends_again_under_the_same_ids(
     again.append(finding)
     again.flush()
     uplink = Uplink(console.url, KEY, again)
-    assert uplink.send_batch() == 4
+    assert [uplink.send_batch(), uplink.send_batch()] == [3, 1], "first what the console may have already"
     assert [console.stored[i] for i in range(1, 5)] == [finding(i) for i in range(1, 5)]
     uplink.close()
     again.close()
