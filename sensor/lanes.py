@@ -4,8 +4,8 @@ The console stores by sequence, whatever the order, and acknowledges up to the f
 may overtake a million old ones; it stays in the spool until its turn has come, and is passed over then, for the console
 has it. What went ahead is remembered in memory only: after a restart it is sent again, and the console knows it.
 
-While the console is silent, only what it may have already is sent once more: whatever it cannot have seen, the spool may
-still give up for something graver.
+While the console is silent, only what it may have already is sent once more: whatever it cannot have seen, the spool
+may still give up for something graver.
 
 Every second parcel at most goes ahead, so that a flood of grave findings does not keep the queue from draining.
 """
