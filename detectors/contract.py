@@ -25,7 +25,7 @@ from sensor.capture.frames import FrameBatch
 from sensor.capture.write import frame_of
 from sensor.decode.pdu import Protocol
 from sensor.events import EventBatch
-from sensor.records import Growing
+from sensor.records import untouched
 from sensor.slow.message import Notice
 from sensor.slow.reader import SlowReader
 from sensor.view import View
@@ -178,18 +178,22 @@ class Fresh:
         return np.arange(known, len(table), dtype=np.int64)
 
 
-class Labels(Growing):
-    """A number for each row of a growing table, -1 where it has none: labels[rows] looks them up by column."""
+class Labels:
+    """A number for each row of a table of the view, -1 where it has none: labels[rows] looks them up by column.
 
-    def __init__(self) -> None:
-        super().__init__(np.int32, -1)
+    Kept inverted: "none" is 0 then, and the rows of which nobody set a number, which are nearly all, take no memory.
+    """
 
-    def __getitem__(self, rows: npt.NDArray[np.integer[Any]]) -> npt.NDArray[np.int32]:
-        try:
-            found: npt.NDArray[np.int32] = self.values[rows]
-        except IndexError:  # at the end, requests without an answer make rows that nobody was told of
-            found = self.grow(max(int(rows.max()), 0) + 1)[rows]
-        return found
+    def __init__(self, most: int = 1 << 21) -> None:
+        """most: rows of the longest table."""
+        self._inverted = untouched(most, np.dtype(np.int32))
+
+    def __getitem__(self, rows: npt.NDArray[np.integer[Any]] | slice) -> npt.NDArray[np.int32]:
+        inverted: npt.NDArray[np.int32] = self._inverted[rows]
+        return ~inverted
+
+    def __setitem__(self, rows: npt.NDArray[Any] | int, numbers: npt.NDArray[np.integer[Any]] | int) -> None:
+        self._inverted[rows] = ~numbers
 
 
 def ends(fields: Mapping[str, Any]) -> dict[str, Any]:

@@ -172,14 +172,12 @@ class Indicators:
         if scene.view.recycled != self._recycled:  # rows may stand for others now
             self._recycled = scene.view.recycled
             self._talks, self._talk_of = Fresh(), Labels()
-        self._talk_of.grow(len(talks))
         for row in self._talks.rows(talks).tolist():
             talk = talks[row]
             hits = {it.id: it for host in (talk.a_host, talk.b_host) for it in self._host(scene, int(host))}
             if hits:
-                self._talk_of.values[row] = len(self._talk_hits)
+                self._talk_of[row] = len(self._talk_hits)
                 self._talk_hits.append([self._address(scene, row, it) for it in hits.values()])
-        self._behaviour_of.grow(len(table))
         if not self._named and not self._described:
             return
         self._matcher.observe(scene.view, batch, scene.now_ns)
@@ -192,7 +190,7 @@ class Indicators:
         for row in np.unique(np.concatenate(news)).tolist():
             found = self._operation(scene, row)
             if found:
-                self._behaviour_of.values[row] = len(self._behaviour_hits)
+                self._behaviour_of[row] = len(self._behaviour_hits)
                 self._behaviour_hits.append(found)
 
     def _host(self, scene: Scene, row: int) -> list[Indicator]:

@@ -105,7 +105,6 @@ class NewWriter:
         new = self._fresh.rows(table)
         if not len(new):
             return
-        self._writer_of.grow(len(table))
         orphans = new[np.isin(table["protocol"][new], ASKERS_READ) & (table["asked"][new] < 0)]
         answers = self._roles.commands(
             view, orphans, Outcome.ANSWERED, Kind.RESPONSE
@@ -116,7 +115,7 @@ class NewWriter:
             asker = np.where(b["protocol"] == Protocol.DNP3, b["station"] >> 16, -1)
             for same in alike([b["client"], b["server"], b["protocol"], asker]):
                 number = self._writer(scene, int(rows[same[0]]), int(asker[same[0]]))
-                self._writer_of.values[rows[same]] = number
+                self._writer_of[rows[same]] = number
                 self._writers[number].verbs[verb] = None
 
     def _writer(self, scene: Scene, row: int, asker: int) -> int:
@@ -146,7 +145,7 @@ class NewWriter:
             if it.new is False and it.blind is None and (final or scene.now_ns - (it.first_ns or 0) >= WATCH_NS):
                 it.blind = self._look(scene, it)
                 if not it.blind:  # a station like any other: its writes need not be looked at again
-                    self._writer_of.values[self._writer_of.values == number] = -1
+                    self._writer_of[np.flatnonzero(self._writer_of[: self._fresh.known] == number)] = -1
             if (it.new or it.blind) and it.problem.open and (final or it.problem.due(scene.now_ns)):
                 yield it.problem.record(scene.now_ns, self._values(it), severity=it.severity)
 

@@ -89,7 +89,6 @@ class Operations:
     def _learn(self, scene: Scene) -> None:
         """Give behaviours that were looked at now their groups."""
         table = scene.view.behaviours.table
-        self._groups_of.grow(len(table))
         matcher = scene.matcher
         sets = matcher.set_of[matcher.fresh]
         fresh, sets = matcher.fresh[sets >= 0], sets[sets >= 0]
@@ -105,7 +104,7 @@ class Operations:
         for place in np.argsort(first).tolist():  # in the order of events, which decides who is named
             one, at = int(unique[place]), int(first[place])
             pairs[place] = self._pairs.get(one) or self._pair(one, int(sets[at]), int(fresh[at]), scene)
-        self._groups_of.values[fresh] = np.array([pair.combination for pair in pairs], np.int32)[inverse]
+        self._groups_of[fresh] = np.array([pair.combination for pair in pairs], np.int32)[inverse]
         curious = np.array([pair.described < MAX_DISTINCT for pair in pairs])
         for at in np.flatnonzero(curious[inverse]).tolist():
             pair = pairs[int(inverse[at])]
@@ -173,13 +172,12 @@ class Operations:
         """Answers without a known request, to a broadcast or to what the capture missed: those of the same exchange."""
         table = scene.view.behaviours.table
         known, self._known = self._known, len(table)
-        self._orphan_of.grow(len(table))
         if known == len(table) or not self._by_exchange:
             return
         new = table[known:]
         answers = (new["outcome"] != Outcome.ASKED) & (new["outcome"] != Outcome.UNSOLICITED) & (new["asked"] < 0)
         for row in (known + np.flatnonzero(answers)[:MAX_ORPHANS]).tolist():
-            self._orphan_of.values[row] = self._by_exchange.get(_exchange(table[row]), -1)
+            self._orphan_of[row] = self._by_exchange.get(_exchange(table[row]), -1)
 
     def _count(self, batch: EventBatch, own: npt.NDArray[np.int32], scene: Scene) -> None:
         """Count matches; they and the answers to them are evidence. own: combination that each event itself matches."""
@@ -231,8 +229,8 @@ class Operations:
     def _totals(self, scene: Scene) -> npt.NDArray[np.int64]:
         """(groups, OUTCOMES): how often each was asked, answered, refused, left unanswered."""
         table = scene.view.behaviours.table
-        size = len(table)
-        mine, orphans, asked = self._groups_of.grow(size)[:size], self._orphan_of.grow(size)[:size], table["asked"]
+        every = slice(len(table))
+        mine, orphans, asked = self._groups_of[every], self._orphan_of[every], table["asked"]
         label = np.where(asked >= 0, mine[asked], np.where(orphans >= 0, orphans, mine))
         rows = np.flatnonzero((label >= 0) & (table["outcome"] < OUTCOMES))
         count = table["count"][rows].astype(np.int64)

@@ -156,7 +156,6 @@ class Rhythm:
         new = self._fresh.rows(table)
         if not len(new):
             return
-        self._lane_of.grow(len(table))
         b = table.take(new)
         role = np.full(len(new), -1, np.int64)
         role[(b["outcome"] == Outcome.ASKED) & (b["kind"] == Kind.REQUEST)] = ASK
@@ -174,7 +173,7 @@ class Rhythm:
         numbers = [self._number(view, key, row) for key, row in zip(whose, rows[first].tolist(), strict=True)]
         pairs = np.array(numbers)[inverse]
         lanes = np.where(pairs >= 0, 3 * pairs + role, -1)
-        self._lane_of.values[rows] = lanes
+        self._lane_of[rows] = lanes
         wanted = np.flatnonzero((lanes >= 0) & (self._room[lanes] > 0))
         for lane, row in zip(lanes[wanted].tolist(), rows[wanted].tolist(), strict=True):
             if self._room[lane] and len(self._place) < MAX_FOLLOWED:

@@ -75,15 +75,12 @@ class RoleChange:
         codes = b["protocol"].astype(np.int64) << 16 | (b["function"] & 0xFFFF)
         own = np.isin(codes, [protocol << 16 | function for protocol, function in FETCHED_BY_DEVICE])
         requests = new[(b["kind"] == Kind.REQUEST) & (b["outcome"] == Outcome.ASKED) & ~own]
-        highest = int(max(b["client"].max(), b["server"].max()))
-        self._asked.grow(highest + 1)
-        self._asks.grow(highest + 1)
-        self._asked.values[b["server"][(b["outcome"] == Outcome.ANSWERED) & ~own]] = 1
+        self._asked[b["server"][(b["outcome"] == Outcome.ANSWERED) & ~own]] = 1
         clients, first = np.unique(table["client"][requests], return_index=True)
         for host, row in zip(clients.tolist(), requests[first].tolist(), strict=True):
-            if self._asks.values[host] < 0 and self._asked.values[host] > 0 and len(self._waiting) < MAX_CHANGED:
+            if self._asks[host] < 0 and self._asked[host] > 0 and len(self._waiting) < MAX_CHANGED:
                 self._waiting.append(_Changed(host, row, int(table["first_ns"][row])))
-        self._asks.values[clients] = 1
+        self._asks[clients] = 1
 
     def _judge(self, scene: Scene, learn_ns: int) -> Iterator[Finding]:
         """What is to be said of devices that began to ask; each is judged once."""

@@ -68,12 +68,11 @@ class Unanswered:
         new = self._fresh.rows(view.behaviours.table)
         if not len(new):
             return
-        self._pair_of.grow(len(view.behaviours))
         table = view.behaviours.table
         for rows, _ in self._roles.commands(view, new):
             b = table.take(rows)
             for same in alike([b["client"], b["server"], b["protocol"], b["station"]]):
-                self._pair_of.values[rows[same]] = self._pair(scene, int(rows[same[0]]))
+                self._pair_of[rows[same]] = self._pair(scene, int(rows[same[0]]))
         for rows, verb in self._roles.commands(view, new, Outcome.UNANSWERED):
             pairs = self._pair_of[table["asked"][rows]]
             for number in np.unique(pairs[pairs >= 0]).tolist():

@@ -19,9 +19,12 @@ def untouched(count: int, dtype: np.dtype[Any]) -> npt.NDArray[Any]:
     """(count,) zeros whose memory the operating system gives page by page, when it is first written.
 
     numpy's own large arrays ask for pages of 2 MB: a table of which a few rows are used would then be zeroed by the
-    megabyte, which took longer than decoding a hundred thousand frames.
+    megabyte, which took longer than decoding a hundred thousand frames. Memory of our own (private): to look at a page
+    that nobody has written takes none.
     """
-    return np.frombuffer(mmap.mmap(-1, count * dtype.itemsize), dtype, count)
+    room = mmap.mmap(-1, count * dtype.itemsize, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    room.madvise(mmap.MADV_NOHUGEPAGE)
+    return np.frombuffer(room, dtype, count)
 
 
 class Growing:

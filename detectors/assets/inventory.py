@@ -196,13 +196,12 @@ class Inventory:
         new = self._fresh.rows(table)
         if not len(new):
             return
-        self._label.grow(len(table))
         self._addresses(scene, new[:LOOKED_THROUGH])
         rows = identity.candidates(table, new)
         room = max(MAX_LABELLED - self._labelled, 0)
         self.unread += max(len(rows) - room, 0)
         rows = rows[:room]
-        self._label.values[rows] = 1
+        self._label[rows] = 1
         self._labelled += len(rows)
 
     def _addresses(self, scene: Scene, new: npt.NDArray[np.int64]) -> None:
@@ -257,7 +256,7 @@ class Inventory:
                 left -= 1
             self._read_ns[behaviour] = ts_ns
             if columns.protocol[row] == Protocol.GOOSE:  # the publisher stays the same in a behaviour
-                self._label.values[behaviour] = -1
+                self._label[behaviour] = -1
             yield from self._identify(batch, row, view)
 
     def _identify(self, batch: EventBatch, row: int, view: View) -> Iterator[Change]:

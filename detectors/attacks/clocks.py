@@ -64,8 +64,7 @@ class Clocks:
         sets |= iec & (b["subfunction"] & 0x3F == ACTIVATION)
         sets |= (b["protocol"] == Protocol.S7COMM) & np.isin(b["subfunction"], S7_SET_CLOCK)
         sets &= b["outcome"] == Outcome.ASKED
-        self._sets.grow(len(table))
-        self._sets.values[new[sets]] = 1
+        self._sets[new[sets]] = 1
         self._any |= bool(sets.any())
 
     def _judge(self, batch: EventBatch, row: int, scene: Scene) -> None:

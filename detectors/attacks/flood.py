@@ -100,7 +100,6 @@ class Flood:
         new = self._fresh.rows(table)
         if not len(new):
             return
-        self._stream_of.grow(len(table))
         outcome = table["outcome"][new]
         new = new[(outcome == Outcome.ASKED) | (outcome == Outcome.UNSOLICITED)]
         b = table.take(new)
@@ -124,7 +123,7 @@ class Flood:
                 limit = self._limits(scene, int(new[same[0]]))
                 self._limit.append(limit)
                 self._absolute[number] = limit[0] > 0
-            self._stream_of.values[new[same]] = number
+            self._stream_of[new[same]] = number
 
     def _limits(self, scene: Scene, row: int) -> tuple[int, int]:
         b = scene.view.behaviours.table[row]

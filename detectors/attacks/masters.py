@@ -71,7 +71,6 @@ class Masters:
         new = self._fresh.rows(table)
         if not len(new):
             return
-        self._pair_of.grow(len(table))
         b = table.take(new)
         new = new[np.isin(b["protocol"], PROTOCOLS) & np.isin(b["outcome"], SPOKEN)]
         b = table.take(new)
@@ -86,7 +85,7 @@ class Masters:
                 self._watched[len(self._pairs)] = True
                 self._pairs.append(_Pair((key[0], key[2]), key[1], row))
             number = self._index[key]
-            self._pair_of.values[new[same]] = number
+            self._pair_of[new[same]] = number
             addresses = self._pairs[number].addresses
             if one.protocol == Protocol.DNP3 and len(addresses) < MAX_PAIRS:
                 addresses.add(int(one.station) >> 16)

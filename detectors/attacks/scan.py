@@ -96,7 +96,6 @@ class Scans:
         new = self._fresh.rows(table)
         if not len(new):
             return
-        self._pair_of.grow(len(table))
         b = table[new[0] :]  # a view: a flood of behaviours is not copied
         asked = (b["outcome"] == Outcome.ASKED) & ((b["anomalies"] & Anomaly.UNKNOWN_FUNCTION) != 0)
         rows = np.flatnonzero(asked | (b["outcome"] == Outcome.REFUSED))
@@ -107,7 +106,7 @@ class Scans:
         b, rows = b[mine], new[rows[mine]]
         for same in alike([b["client"], b["server"], b["protocol"], b["station"]]) if len(rows) else ():
             number = self._pair(scene, int(rows[same[0]]))
-            self._pair_of.values[rows[same]] = number
+            self._pair_of[rows[same]] = number
             it = self._pairs[number]
             if len(it.seen) >= MAX_DISTINCT and it.found:
                 continue  # more are only counted

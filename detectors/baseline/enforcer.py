@@ -114,7 +114,6 @@ class Enforcer:
         new = self._fresh.rows(view.behaviours.table)
         if not len(new):
             return
-        self._label.grow(len(view.behaviours))
         types = self._tables.types(view, new)
         if types is None:
             return
@@ -129,7 +128,7 @@ class Enforcer:
         if len(strange) > room:
             label[strange[room:]] = self._flood(scene)
         outside = label[types.number] >= 0
-        self._label.values[types.rows[outside]] = label[types.number[outside]]
+        self._label[types.rows[outside]] = label[types.number[outside]]
 
     def _stranger(self, scene: Scene, types: Types, number: int) -> int:
         """The deviation that a kind of exchange without a line belongs to."""
@@ -193,7 +192,7 @@ class Enforcer:
                 if outside or not identity.described:
                     self._objects(scene, np.array([row]), line or lines[0][1], outside)
                 continue
-            self._label.values[row] = at
+            self._label[row] = at
 
     def _line(self, lines: list[tuple[str, ExchangeLine]], identity: Identity) -> tuple[str, ExchangeLine | None]:
         """The line of a request among those with its codes."""
@@ -233,7 +232,7 @@ class Enforcer:
             shown = listed([written(it) for it in extents]) if extents else "…"
             self._note(scene, at, "baseline.new-object", row, identity, _same(f"{identity.name} {shown}"))
         self._deviations[at].more += max(len(rows) - MAX_NAMED, 0)
-        self._label.values[rows] = at
+        self._label[rows] = at
 
     def _identity(self, scene: Scene, row: int) -> Identity:
         return self._identifier.identity(scene.view, row, scene.matcher)

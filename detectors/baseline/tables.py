@@ -37,13 +37,12 @@ class Hosts:
         hosts = view.hosts
         new = self._fresh.rows(hosts)
         if len(new):
-            self._number.grow(len(hosts))
             host = hosts[new]
             at, end = (np.searchsorted(self._low, host["lo"], side=side) for side in ("left", "right"))
             while (here := np.flatnonzero(at < end)).size:  # addresses of two families may share their low half
                 known = at[here]
                 same = (host["hi"][here] == self._high[known]) & (host["family"][here] == self._family[known])
-                self._number.values[new[here[same]]] = self._place[known[same]]
+                self._number[new[here[same]]] = self._place[known[same]]
                 at = at + 1
         return self._number[rows]
 

@@ -118,11 +118,9 @@ class Carving:
         new = self._fresh.rows(table)
         if not len(new):
             return
-        self._carver_of.grow(len(table))
         b = table.take(new)
         protocol, function = b["protocol"], b["function"]
         modbus = (protocol == Protocol.MODBUS) | (protocol == Protocol.MODBUS_RTU)
-        labels = self._carver_of.values
         for number, mask in (
             (_S7, (protocol == Protocol.S7COMM) & (function >= 0x1A) & (function <= 0x1F)),
             (_UMAS, modbus & (function == umas_programs.UMAS)),
@@ -130,7 +128,7 @@ class Carving:
             (_MODBUS, modbus & ((function == modbus_files.READ) | (function == modbus_files.WRITE))),
         ):
             if mask.any():
-                labels[new[mask]] = number
+                self._carver_of[new[mask]] = number
                 self._any = True
 
     def _ended(self, key: object, transfer: Transfer, scene: Scene) -> Iterator[Finding]:

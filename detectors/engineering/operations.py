@@ -157,28 +157,26 @@ class Engineering:
         new = self._fresh.rows(table)
         if not len(new):
             return
-        self._group_of.grow(len(table))
-        self._role_of.grow(len(table))
         b = table.take(new)
         for value, role in _ROLE.items():
-            self._role_of.values[new[b["outcome"] == value]] = role
+            self._role_of[new[b["outcome"] == value]] = role
         few = new[maybe(b["protocol"], b["function"])]
         for row in few[possible(table.take(few))].tolist():
             if len(self._groups) >= MAX_GROUPS:
                 break
-            self._group_of.values[row] = self._group(scene, row)
+            self._group_of[row] = self._group(scene, row)
         if not self._groups:
             return
         answers = new[self._role_of[new] > _ASKED]
         asked = table["asked"][answers]
         known = asked >= 0
-        self._group_of.values[answers[known]] = self._group_of[asked[known]]
+        self._group_of[answers[known]] = self._group_of[asked[known]]
         functions = {key[4:] for key in self._by_exchange}
         lost = answers[~known]
         if len(lost) and functions:
             lost = lost[np.isin(table["function"][lost], [function for function, _ in functions])]
             for row in lost.tolist():  # its request was not seen, or comes later: the same exchange
-                self._group_of.values[row] = self._by_exchange.get(_exchange(table[row]), -1)
+                self._group_of[row] = self._by_exchange.get(_exchange(table[row]), -1)
 
     def _group(self, scene: Scene, row: int) -> int:
         """Number of the group of a request behaviour, -1 where it is no step."""

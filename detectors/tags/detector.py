@@ -101,8 +101,6 @@ class Tags:
         new = self._fresh.rows(table)
         if not len(new):
             return
-        self._plan_of.grow(len(table))
-        self._explained.grow(len(table))
         b = table.take(new)
         server = self._hosts.numbers(view, b["server"])
         carries = (b["outcome"] == Outcome.ASKED) | (b["outcome"] == Outcome.ANSWERED) | (
@@ -113,14 +111,14 @@ class Tags:
         for row, device in zip(new[here].tolist(), server[here].tolist(), strict=True):
             one = table[row]
             if int(one.protocol) in _EXPLAINED:
-                self._explained.values[row] = device
+                self._explained[row] = device
                 continue
             if len(self._plans) >= MAX_PLANS:
                 self._miss(scene, 1, int(one.first_ns))
                 continue
             places = list(self._plan(scene, row, one, device))
             if places:
-                self._plan_of.values[row] = len(self._plans)
+                self._plan_of[row] = len(self._plans)
                 self._plans.append((len(self._places), len(self._places) + len(places)))
                 self._places += places
         if len(self._places) > begun:
