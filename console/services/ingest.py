@@ -9,15 +9,17 @@ from datetime import datetime
 from typing import Any
 
 from pydantic import ValidationError
-from sqlalchemy import and_, exists, insert, select
+from sqlalchemy import and_, exists, select
 from sqlalchemy.orm import Session, aliased
 
 from console.services import losses, problems, troubles
 from console.services.actor import the_console
 from console.services.dead_letters import MAX_WAITING, kept, waiting
+from console.services.drafts import Draft
 from console.services.intake import FindingRecord, explain, finding_id
 from console.services.troubles import Kind
 from console.store.base import table_of
+from console.store.many import insert_many
 from console.store.models import FindingReceipt, Sensor, SensorEpoch
 from detectors.finding import FindingId, Text
 from sensor.failpoints import failpoint
@@ -41,6 +43,7 @@ class Checked:
 
     epoch: int
     by_sequence: dict[int, FindingRecord | tuple[dict[str, Any], str]] = field(default_factory=dict)
+    drafts: dict[int, Draft] = field(default_factory=dict)  # of what is probably new
     repeated: int = 0  # in the batch itself
     forked: int | None = None  # a sequence that stands twice in the batch, with different contents
     nameless: list[tuple[str | None, str]] = field(default_factory=list)
@@ -69,6 +72,17 @@ def check(sensor_name: str, epoch: int, records: list[Any]) -> Checked:
     return checked
 
 
+def prepare(session: Session, sensor_id: int, checked: Checked) -> None:
+    """Do what can be done before the batch has its turn to write. session: only reads."""
+    records = {number: record for number, record in checked.by_sequence.items() if isinstance(record, FindingRecord)}
+    checked.drafts = {number: Draft.of(record) for number, record in records.items()}
+    known = problems.seen(session, sensor_id, list(checked.drafts.values()))
+    for draft in checked.drafts.values():
+        if draft.record.fingerprint not in known:
+            known.add(draft.record.fingerprint)
+            draft.words()
+
+
 def _record(value: dict[str, Any]) -> FindingRecord | tuple[dict[str, Any], str]:
     """The checked record, or the value and why it is none."""
     try:
@@ -93,25 +107,24 @@ def ingest(session: Session, sensor: Sensor, batch: Checked, now: datetime) -> O
     outcome = Outcome(duplicates=batch.repeated + len(known), rejected=batch.nameless)
     _look_for_fork(session, sensor, batch, known, now)
     arrived = sorted(batch.by_sequence.keys() - known.keys())
-    fresh: dict[int, FindingRecord] = {}
+    fresh: dict[int, Draft] = {}
     aside: list[dict[str, Any]] = []
     whole = not batch.has_rejected or waiting(session, the_console(sensor.organisation_id)) < MAX_WAITING
     for sequence in arrived:
         record = batch.by_sequence[sequence]
         if isinstance(record, FindingRecord):
-            fresh[sequence] = record
+            fresh[sequence] = batch.drafts.get(sequence) or Draft.of(record)
         else:
             value, reason = record
             outcome.rejected.append((str(FindingId(sensor.name, batch.epoch, sequence)), reason))
             aside.append(_receipt(life, sequence, now, reason=reason, payload=kept(value, whole)))
     rows = problems.store(session, sensor, list(fresh.values()), now)
     stored = [
-        _receipt(life, sequence, now, finding_id=row, count=record.count, digest=digest(record))
-        for (sequence, record), row in zip(fresh.items(), rows, strict=True)
+        _receipt(life, sequence, now, finding_id=row, count=draft.record.count, digest=digest(draft.record))
+        for (sequence, draft), row in zip(fresh.items(), rows, strict=True)
     ]
     for receipts in (stored, aside):
-        if receipts:
-            session.execute(insert(table_of(FindingReceipt)), receipts)
+        insert_many(session, table_of(FindingReceipt), receipts)
     failpoint("ingest.after_receipts")
     outcome.stored = len(fresh)
     life.rejected += len(aside)

@@ -19,6 +19,7 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    PlainValidator,
     StringConstraints,
     ValidationError,
     WithJsonSchema,
@@ -58,7 +59,9 @@ def _unambiguous(value: Any) -> Any:
 
 def _tree(value: Any) -> Any:
     """A free-form JSON object as `parse_json` gives it, if it is within the limits; ValueError otherwise."""
-    if isinstance(_unambiguous(value), dict) and _size(value, 0) > MAX_NODES:
+    if not isinstance(_unambiguous(value), dict):
+        raise ValueError("not an object")
+    if _size(value, 0) > MAX_NODES:
         raise ValueError("too many values")
     return value
 
@@ -146,7 +149,7 @@ Address = Annotated[str, StringConstraints(max_length=64), AfterValidator(_addre
 Mac = Annotated[str, StringConstraints(pattern=r"^([0-9a-f]{2}(:[0-9a-f]{2}){5})?$")]
 Port = Annotated[int, Field(ge=0, le=65535)]
 Moment = Annotated[datetime, BeforeValidator(_time)]
-Tree = Annotated[dict[str, Any], BeforeValidator(_tree)]
+Tree = Annotated[dict[str, Any], PlainValidator(_tree)]  # looked through once, and kept as it is
 Factor = Annotated[str, StringConstraints(pattern=r"^[a-z_]{1,32}$")]
 Factors = Annotated[
     dict[Factor, Annotated[float, Field(ge=0, le=MAX_RISK)]], Field(max_length=8), BeforeValidator(_unambiguous)

@@ -6,20 +6,24 @@ Past the unit of work: objects for each row would take most of the time that a b
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from types import SimpleNamespace
 from typing import Any
 
-from sqlalchemy import bindparam, func, insert, select, update
+from sqlalchemy import bindparam, func, select, update
 from sqlalchemy.orm import Session
 
-from console.services import hooks
+from console.services import drafts, hooks
+from console.services.drafts import Draft
 from console.services.intake import FindingRecord
 from console.services.new_finding import NewFinding
 from console.store.base import table_of
+from console.store.many import insert_many
 from console.store.models import Finding, FindingEvidence, Sensor
 from console.store.search import embedded
+from console.store.search.document import tokens
 
 MERGE_WITHIN = timedelta(hours=24)  # records of one problem whose first events are closer than this are one row
 ROW = table_of(Finding)
@@ -32,20 +36,28 @@ class _Problem:
 
     row_id: int | None
     values: dict[str, Any]
-    first: FindingRecord | None = None
+    first: Draft | None = None
     changed: dict[str, Any] = field(default_factory=dict)
 
 
-def store(session: Session, sensor: Sensor, records: Sequence[FindingRecord], now: datetime) -> list[int]:
+def store(session: Session, sensor: Sensor, arrived: Sequence[Draft], now: datetime) -> list[int]:
     """Count each record into its row, made where the problem is new; gives the rows' ids, one for each record."""
-    if not records:
+    if not arrived:
         return []
-    by_fingerprint = _known(session, sensor, records)
+    by_fingerprint = _known(session, sensor, [draft.record for draft in arrived])
+    here = {
+        "organisation_id": sensor.organisation_id,
+        "sensor_id": sensor.id,
+        "received_at": now,
+        "updated_at": now,
+        "drill": sensor.drill,
+    }
     counted: list[_Problem] = []
-    for record in records:
+    for draft in arrived:
+        record = draft.record
         problem = _nearest(record, by_fingerprint[record.fingerprint])
         if problem is None:
-            problem = _Problem(None, _new_row(sensor, record, now), record)
+            problem = _Problem(None, draft.values | here, draft)
             by_fingerprint[record.fingerprint].append(problem)
         else:
             _count_into(problem, record, now)
@@ -60,6 +72,20 @@ def store(session: Session, sensor: Sensor, records: Sequence[FindingRecord], no
         for on_new in hooks.ON_NEW_FINDINGS:
             on_new(session, new, now)
     return ids
+
+
+def seen(session: Session, sensor_id: int, arrived: Sequence[Draft]) -> set[str]:
+    """Fingerprints of those that would be counted into rows that stand already, as far as can be told beforehand."""
+    if not arrived:
+        return set()
+    rows = session.scalars(
+        select(ROW.c.fingerprint).where(
+            ROW.c.sensor_id == sensor_id,
+            ROW.c.fingerprint.in_({draft.record.fingerprint for draft in arrived}),
+            ROW.c.first_seen > min(draft.record.first_seen for draft in arrived) - MERGE_WITHIN,
+        )
+    )
+    return set(rows)
 
 
 def _known(session: Session, sensor: Sensor, records: Sequence[FindingRecord]) -> defaultdict[str, list[_Problem]]:
@@ -93,13 +119,20 @@ def _insert(session: Session, sensor: Sensor, problems: Sequence[_Problem]) -> N
         return
     # Asking each row for its id as it is stored costs more than storing it. Ids grow, so ours are above the highest.
     highest = session.scalar(select(func.max(ROW.c.id))) or 0
-    session.execute(insert(ROW), [problem.values for problem in problems])
+    insert_many(session, ROW, [problem.values for problem in problems])
     ours = select(ROW.c.uid, ROW.c.id).where(ROW.c.id > highest, ROW.c.sensor_id == sensor.id)
     ids = {row.uid: row.id for row in session.execute(ours)}
     for problem in problems:
         problem.row_id = ids[problem.values["uid"]]
-    session.execute(insert(table_of(FindingEvidence)), [_evidence(problem) for problem in problems])
-    embedded.add(session, [problem.values | {"id": problem.row_id} for problem in problems])
+    insert_many(session, table_of(FindingEvidence), [_evidence(problem) for problem in problems])
+    embedded.add_lines(session, [(ids[problem.values["uid"]], _words(problem)) for problem in problems])
+
+
+def _words(problem: _Problem) -> str:
+    """Tokens of a new row; another record of the batch may have changed what the first one said."""
+    draft = problem.first
+    assert draft is not None
+    return tokens(SimpleNamespace(**problem.values)) if embedded.TOKENISED & problem.changed.keys() else draft.words()
 
 
 def _update(session: Session, problems: Sequence[_Problem]) -> None:
@@ -116,39 +149,14 @@ def _update(session: Session, problems: Sequence[_Problem]) -> None:
 
 
 def _evidence(problem: _Problem) -> dict[str, Any]:
-    record = problem.first
-    assert record is not None
+    draft = problem.first
+    assert draft is not None
     return {
         "organisation_id": problem.values["organisation_id"],
         "finding_id": problem.row_id,
-        "frames": record.frames,
-        "pdus": record.pdus,
-        "pcap": record.pcap,
-    }
-
-
-def _new_row(sensor: Sensor, record: FindingRecord, now: datetime) -> dict[str, Any]:
-    return {
-        "organisation_id": sensor.organisation_id,
-        "sensor_id": sensor.id,
-        "uid": str(record.id),
-        "fingerprint": record.fingerprint,
-        "severity": int(record.severity),
-        "first_seen": record.first_seen,
-        "last_seen": max(record.first_seen, record.last_seen),
-        "received_at": now,
-        "updated_at": now,
-        "count": record.count,
-        "source_ip": record.source_ip or record.source_mac,
-        "source_port": record.source_port,
-        "destination_ip": record.destination_ip or record.destination_mac,
-        "destination_port": record.destination_port,
-        "station": record.station,
-        "risk": _risk(record),
-        "capture": record.capture,
-        "drill": sensor.drill,
-        **_rule(record),
-        **_told(record),
+        "frames": draft.frames,
+        "pdus": draft.pdus,
+        "pcap": draft.record.pcap,
     }
 
 
@@ -163,42 +171,10 @@ def _count_into(problem: _Problem, record: FindingRecord, now: datetime) -> None
     if int(record.severity) >= old["severity"]:  # the equation is that of the level shown
         new["severity"] = int(record.severity)
         if record.risk is not None:
-            new["risk"] = _risk(record)
+            new["risk"] = drafts.risk(record)
     if record.rule_id != old["rule_id"]:  # it turned out to be more: the stop was the first step of a download
-        new |= _rule(record)
+        new |= drafts.rule(record)
     if record.rule_id.startswith("engineering."):  # each record tells all steps so far
-        new |= _told(record)
+        new |= drafts.told(record)
     problem.values |= new
     problem.changed |= new
-
-
-def _rule(record: FindingRecord) -> dict[str, Any]:
-    return {
-        "rule_id": record.rule_id,
-        "rule_name_en": record.rule_name,
-        "rule_name_zh": record.rule_name_zh or record.rule_name,
-        "protocol": record.protocol,
-        "techniques": record.techniques,
-        "fields": record.fields,
-    }
-
-
-def _told(record: FindingRecord) -> dict[str, Any]:
-    return {
-        "message_en": record.message,
-        "message_zh": record.message_zh or record.message,
-        "techniques": record.techniques,
-    }
-
-
-def _risk(record: FindingRecord) -> Mapping[str, Any]:
-    """Where the severity comes from, as it is kept; empty where the sensor did not say."""
-    if record.risk is None:
-        return {}
-    return {
-        "score": record.risk,
-        "factors": record.risk_factors,
-        "en": record.risk_equation,
-        "zh": record.risk_equation_zh or record.risk_equation,
-        "overridden": record.risk_overridden,
-    }

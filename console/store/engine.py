@@ -19,6 +19,7 @@ BUSY_TIMEOUT_MS = 10_000  # how long a writer waits for another before it gives 
 CHECKPOINT_PAGES = 16_384  # 64 MiB of log before it is copied into the file: a page changed ten times is copied once
 CACHE_KIB = 32_768  # of each connection
 WRITES = "fenghuo_writes"  # execution option of connections that are going to write
+CLEAN = "fenghuo_clean"  # execution option of a statement whose texts are storable already
 # Of each PostgreSQL connection. An administrator may have turned durability off for the whole server: an acknowledged
 # finding is on disk here, whatever the server's default.
 POSTGRESQL_OPTIONS = f"-c timezone=UTC -c lock_timeout={BUSY_TIMEOUT_MS} -c synchronous_commit=on"
@@ -124,12 +125,14 @@ def _begin_sqlite(connection: Connection) -> None:
 
 
 def _clean_texts(
-    _connection: Connection, _cursor: Any, statement: str, parameters: Any, _context: Any, _executemany: bool
+    _connection: Connection, _cursor: Any, statement: str, parameters: Any, context: Any, _executemany: bool
 ) -> tuple[str, Any]:
     """The last border before the database: a text that one of the two would refuse is kept alike in both.
 
     Intake cleans what sensors send; this is for every other way on which a stranger's text comes in, and for searches.
     """
+    if context is not None and context.execution_options.get(CLEAN, False):
+        return statement, parameters
     if isinstance(parameters, list):  # many rows
         return statement, [_clean(row) for row in parameters]
     return statement, _clean(parameters)

@@ -10,6 +10,11 @@ UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 
 def storable(text: str) -> str:
     """The text with U+FFFD in place of what no database keeps: a reader sees that something was there."""
-    if text.isascii() and "\x00" not in text:
-        return text
+    if "\x00" not in text:
+        try:  # a fraction of what looking at each character takes
+            text.encode()
+        except UnicodeEncodeError:
+            pass
+        else:
+            return text
     return UNSTORABLE.sub("\ufffd", text)

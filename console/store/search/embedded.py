@@ -31,6 +31,7 @@ from sqlalchemy.dialects.postgresql import TSVECTOR
 from sqlalchemy.orm import Session, UOWTransaction
 
 from console.store.base import table_of
+from console.store.many import insert_many
 from console.store.models import Finding
 from console.store.search.document import tokens
 
@@ -87,8 +88,12 @@ def _follow(session: Session, _work: UOWTransaction) -> None:
 
 def add(session: Session, rows: Sequence[Mapping[str, Any]]) -> None:
     """Tokens of findings that were inserted past the unit of work: their columns by name, with `id`."""
-    if rows:
-        session.connection().execute(insert(finding_search), [_row(SimpleNamespace(**row)) for row in rows])
+    add_lines(session, [(row["id"], tokens(SimpleNamespace(**row))) for row in rows])
+
+
+def add_lines(session: Session, lines: Sequence[tuple[int, str]]) -> None:
+    """The same where the tokens are at hand: (id of the finding, its tokens)."""
+    insert_many(session, finding_search, [{"rowid": row_id, "words": words} for row_id, words in lines])
 
 
 def renew(session: Session, ids: Sequence[int | None]) -> None:

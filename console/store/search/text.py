@@ -24,10 +24,12 @@ NAME, MESSAGE, OTHER = "n~", "m~", "o~"
 PLACES = (NAME, MESSAGE, OTHER)  # where a word without a field may stand
 
 _CJK = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003fffd"
-_ASCII = re.compile("[a-z0-9]+")
+_ASCII = re.compile(f"[a-z0-9]{{1,{MAX_WORD}}}")  # a longer run comes in pieces of this length
+_BLANKED = "".join(chr(code).lower() if chr(code).isalnum() else " " for code in range(128))  # what ASCII becomes
 _RUN = re.compile(r"[^\W_]+")
 _PARTS = re.compile(f"[{_CJK}]+|[^{_CJK}]+")
 _CHINESE = re.compile(f"[{_CJK}]")
+_BREAKS = re.compile("[ ,;()，。；：、（）“”]+")  # whatever stands on either side, these make no word and join none
 BLANK = re.compile(r"[\s\x00-\x20\x7f-\xa0]+")
 
 
@@ -64,9 +66,10 @@ def runs(text: str) -> Iterator[tuple[str, bool]]:
 
 def words(text: str) -> Sequence[str]:
     """All words of a text in their order."""
-    if text.isascii() and len(text) <= MAX_WORD:
-        return _ASCII.findall(text.lower())
-    found: list[str] = []
+    if text.isascii():
+        found = text.translate(_BLANKED).split()  # a third of what the expression takes
+        return found if max(map(len, found), default=0) <= MAX_WORD else _ASCII.findall(text.lower())
+    found = []
     for run, chinese in runs(text):
         if chinese:
             found += map(add, run, run[1:])
@@ -80,17 +83,35 @@ def words(text: str) -> Sequence[str]:
 
 def line(place: str, text: str) -> str:
     """The words of a text as tokens of a place, in their order, after a gap."""
-    return _known_line(place, text) if len(text) <= MAX_KEPT else _line(place, text)
+    if len(text) <= MAX_KEPT:
+        return _known_line(place, text)
+    if text.isascii():
+        return _line(place, words(text))
+    found = [GAP]
+    for piece in _BREAKS.split(text):  # an explanation is a few clauses and values, which come again and again
+        made = _tail(place, piece)
+        if made is None:
+            return _line(place, words(text))
+        found.append(made)
+    return "".join(found) if any(found[1:]) else ""
 
 
-def _line(place: str, text: str) -> str:
-    found = words(text)
+def _line(place: str, found: Sequence[str]) -> str:
     return f"{GAP} {place}" + f" {place}".join(found) if found else ""
 
 
 @lru_cache(maxsize=8192)
 def _known_line(place: str, text: str) -> str:
-    return _line(place, text)
+    return _line(place, words(text))
+
+
+@lru_cache(maxsize=8192)
+def _tail(place: str, piece: str) -> str | None:
+    """The words of a piece of a text as tokens; None where they might be others within the text: it is so long that it
+    is not remembered, or folds to so much that some is cut off."""
+    if len(piece) > MAX_KEPT or len(fold(piece)) > MAX_GROWTH * len(piece):
+        return None
+    return _line(place, words(piece)).removeprefix(GAP)
 
 
 def phrase(text: str) -> tuple[tuple[str, ...], bool]:

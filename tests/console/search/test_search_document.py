@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from console.store.models import Finding, Segment, Sensor, Site
 from console.store.search.document import MAX_LETTERS, document, sixteen, tokens
 from console.store.search.fields import ALIASES, FIELDS, ORGANISATION, OWN, TOKENS, mapping
-from console.store.search.text import MAX_TOKEN, SPACE, fold, phrase, value_token, words
+from console.store.search.text import GAP, MAX_TOKEN, MAX_WORD, SPACE, fold, line, phrase, value_token, words
 from sensor.schema import FIELDS as SCHEMA
 
 WHEN = datetime(2026, 11, 22, 8, 0, 0, 123456, tzinfo=UTC)
@@ -105,6 +105,27 @@ def test_every_part_of_a_chinese_text_is_found_in_it(text, data):
     assert fold(part) in whole
     line = " " + " ".join(words(text)) + " "
     assert " " + " ".join(asked) + ("" if open_end else " ") in line
+
+
+LONG_TEXTS = st.lists(
+    st.text("控制器写入aB1é\u0301ﷺ\u3099゠ǅ ,，。；(（”_-.|\t\u00a0", max_size=40)
+    | st.text(max_size=20)
+    | st.just("x" * (MAX_WORD + 1)),
+    min_size=5,
+    max_size=12,
+)
+
+
+@given(LONG_TEXTS)
+def test_words_remembered_from_other_texts_are_the_words_of_this_one(parts):
+    text = "，".join(parts)
+    found = words(text)
+    assert line("m~", text) == (f"{GAP} m~" + " m~".join(found) if found else "")
+
+
+@given(st.text(st.characters(max_codepoint=127), max_size=300))
+def test_words_of_ascii_are_cut_as_those_of_any_other_text(text):
+    assert [*words(text), "é"] == list(words(text + " é"))
 
 
 @given(st.text(max_size=400))

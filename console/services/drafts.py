@@ -1,0 +1,94 @@
+"""A record as the rows that it would make: all that takes time and needs no transaction, done before one begins."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import Any
+
+from pydantic_core import to_json
+
+from console.services.intake import FindingRecord
+from console.store.many import Encoded
+from console.store.search.document import tokens
+
+
+@dataclass(slots=True)
+class Draft:
+    """A checked record. values: the columns of its row that follow from it alone. frames, pdus: of its evidence."""
+
+    record: FindingRecord
+    values: dict[str, Any]
+    frames: Encoded
+    pdus: Encoded
+    _words: str | None = None
+
+    @classmethod
+    def of(cls, record: FindingRecord) -> Draft:
+        """Of a record."""
+        return cls(record, _values(record), _encoded(record.frames), _encoded(record.pdus))
+
+    def words(self) -> str:
+        """The tokens by which its row is found."""
+        if self._words is None:
+            self._words = tokens(SimpleNamespace(**self.values))
+        return self._words
+
+
+def _encoded(value: list[Any]) -> Encoded:
+    return Encoded(to_json(value).decode())
+
+
+def _values(record: FindingRecord) -> dict[str, Any]:
+    return {
+        "uid": str(record.id),
+        "fingerprint": record.fingerprint,
+        "severity": int(record.severity),
+        "first_seen": record.first_seen,
+        "last_seen": max(record.first_seen, record.last_seen),
+        "count": record.count,
+        "source_ip": record.source_ip or record.source_mac,
+        "source_port": record.source_port,
+        "destination_ip": record.destination_ip or record.destination_mac,
+        "destination_port": record.destination_port,
+        "station": record.station,
+        "risk": risk(record),
+        "capture": record.capture,
+        **rule(record),
+        **told(record),
+    }
+
+
+def rule(record: FindingRecord) -> dict[str, Any]:
+    """Columns of what the record claims."""
+    return {
+        "rule_id": record.rule_id,
+        "rule_name_en": record.rule_name,
+        "rule_name_zh": record.rule_name_zh or record.rule_name,
+        "protocol": record.protocol,
+        "techniques": record.techniques,
+        "fields": record.fields,
+    }
+
+
+def told(record: FindingRecord) -> dict[str, Any]:
+    """Columns of how it explains that."""
+    return {
+        "message_en": record.message,
+        "message_zh": record.message_zh or record.message,
+        "techniques": record.techniques,
+    }
+
+
+def risk(record: FindingRecord) -> Mapping[str, Any]:
+    """Where the severity comes from, as it is kept; empty where the sensor did not say."""
+    if record.risk is None:
+        return {}
+    return {
+        "score": record.risk,
+        "factors": record.risk_factors,
+        "en": record.risk_equation,
+        "zh": record.risk_equation_zh or record.risk_equation,
+        "overridden": record.risk_overridden,
+    }

@@ -1,0 +1,57 @@
+"""Many rows into a table at once, past what looks at each row by itself.
+
+For paths on which thousands of rows a second come in: values go to the driver column by column, as the column's type
+has them there. Nothing is flushed, refreshed or given back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import JSON, Dialect, String, Table
+from sqlalchemy.orm import Session
+from sqlalchemy.sql.schema import Column, ScalarElementColumnDefault
+
+from console.store.engine import CLEAN
+from console.store.storable import storable
+
+
+class Encoded(str):
+    """JSON text for a column of JSON, written already."""
+
+    __slots__ = ()
+
+
+def insert_many(session: Session, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Insert rows that all name the same columns; a column's constant default stands where none is named."""
+    if not rows:
+        return
+    session.flush()  # what these rows refer to
+    connection = session.connection()
+    dialect = connection.dialect
+    names, columns = [], []
+    for column in table.columns:
+        if column.name in rows[0]:
+            encode = _encoder(column, dialect)
+            values = [row[column.name] for row in rows]
+            columns.append(values if encode is None else [encode(value) for value in values])
+        elif isinstance(column.default, ScalarElementColumnDefault):
+            columns.append([column.default.arg] * len(rows))
+        else:
+            continue
+        names.append(dialect.identifier_preparer.quote(column.name))
+    mark = "?" if dialect.paramstyle == "qmark" else "%s"
+    statement = f"INSERT INTO {table.name} ({', '.join(names)}) VALUES ({', '.join([mark] * len(names))})"  # noqa: S608
+    connection.exec_driver_sql(statement, list(zip(*columns, strict=True)), execution_options={CLEAN: True})
+
+
+def _encoder(column: Column[Any], dialect: Dialect) -> Callable[[Any], Any] | None:
+    """What makes the driver's value of a column's; None where they are the same."""
+    kind = column.type
+    process = kind.dialect_impl(dialect).bind_processor(dialect)
+    if isinstance(kind, JSON):
+        return lambda value: value if type(value) is Encoded or process is None else process(value)
+    if isinstance(kind, String) and process is None:
+        return lambda value: storable(value) if type(value) is str else value
+    return process
