@@ -16,6 +16,11 @@ from detectors.wording import fill, names
 
 MAX_DISTINCT = 64  # values of one field remembered to be named in the text
 PATIENCE_NS = 10**9  # how long the answer may take before we speak without it
+AT_ONCE_NS = 10 * 10**9  # what is undone so soon was a step of some procedure, as of a master that starts
+TAKEN_BACK = Text(
+    "几秒后即被撤销，这通常是正常流程的一步（例如主站启动）。",
+    "It was taken back within seconds, which is usually a step of an ordinary procedure, such as a master's start.",
+)
 
 
 class Group:
@@ -31,6 +36,7 @@ class Group:
             if "." in name
         }
         self._since_ns = 0  # first match that no record carries yet
+        self.latest_ns = -1  # latest match of all
 
     def learn(self, fields: Mapping[str, Any], aggravations: Iterable[tuple[Aggravation, Predicate]]) -> None:
         """Remember the values that the text names, and what makes it worse."""
@@ -55,16 +61,29 @@ class Group:
         first, last = int(times.min()), int(times.max())
         if not self.problem.open:
             self._since_ns = first
+        self.latest_ns = max(self.latest_ns, last)
         self.problem.add(len(times), first, last)
 
-    def waits(self, now_ns: int, asked: int, outcomes: int) -> bool:
-        """Whether answers may still come: outcomes is how many of `asked` requests have one."""
+    def taken_back(self, by: Group | None) -> bool:
+        """Whether what matched last was undone at once. by: the matches of what undoes it, between the same two."""
+        return by is not None and 0 <= by.latest_ns - self.latest_ns <= AT_ONCE_NS
+
+    def waits(self, now_ns: int, asked: int, outcomes: int, by: Group | None = None) -> bool:
+        """Whether it is too early to speak.
+
+        Answers may still come: outcomes is how many of `asked` requests have one. Or it may still be undone.
+        """
+        if self.rule.taken_back and not self.taken_back(by) and now_ns - self.latest_ns < AT_ONCE_NS:
+            return True
         return self.asks and self.rule.answers and outcomes < asked and now_ns - self._since_ns < PATIENCE_NS
 
-    def record(self, now_ns: int, answered: int, refused: int) -> Finding:
-        """The record of what was counted since the last one."""
+    def record(self, now_ns: int, answered: int, refused: int, by: Group | None = None) -> Finding:
+        """The record of what was counted since the last one. by: see `taken_back`."""
         severity = self.rule.severity
         notes = [_outcome(self.rule, self.problem.total, answered, refused)] if self.asks else []
+        if self.taken_back(by):
+            severity = min(severity, Severity.LOW)
+            notes.append(TAKEN_BACK)
         for aggravation in self._worse:
             if (aggravation.unless_answered and answered) or refused < aggravation.refusals:
                 continue

@@ -2,10 +2,10 @@
 
 Learning looks at the first part of what is seen of each device: `learn_s` seconds on a live link, or a share of the
 time span of a capture, which is judged when the capture has ended. A device must have been in regular exchange all
-that time; of a device that just appeared nothing is claimed. Blind to a writer that was already there while learning,
-and to a known writer's host in wrong hands. What is dangerous is never learned: detectors/operations.py says it
-anyway. A writer that is not new, or too early to tell, may still be one that never looks at what it changes: see
-detectors/blind_writer.py. Techniques: T0855, T0848, T0836.
+that time; of a device that just appeared, or was met now and then only, nothing is claimed. Blind to a writer that was
+already there while learning, and to a known writer's host in wrong hands. What is dangerous is never learned:
+detectors/operations.py says it anyway. A writer that is not new, or too early to tell, may still be one that never
+looks at what it changes: see detectors/blind_writer.py. Techniques: T0855, T0848, T0836.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from detectors import knowledge
+from detectors.attendance import fell_silent, steadily_met
 from detectors.blind_writer import ASKERS_READ, Write, blind
 from detectors.contract import Fresh, Labels, Scene, alike, ends, station_of
 from detectors.finding import Finding, Severity, Text
@@ -30,6 +31,7 @@ LEARN_SHARE = 0.2  # of the time span of a capture
 LEARN_MIN_S = 10.0  # less is too short to know who is who
 SURE_NS = 100 * 10**9  # a device watched for less before the first write: who else writes may just not have come yet
 WATCH_NS = 120 * 10**9  # after the first write; a station that has just started may write before its first poll
+ONE_MASTER = (Protocol.DNP3, Protocol.IEC104)  # a device of these has one; a standby takes over when it falls silent
 MAX_WRITES = 64  # of one writer looked at one by one
 MIN_EXCHANGES = 10  # with a device, before it counts as known
 MAX_WRITERS = 4096  # pairs of writer and device; a flood beyond is followed as one
@@ -162,6 +164,8 @@ class NewWriter:
         known = device.compress(device["first_ns"] <= learned_ns)
         if first_ns < learned_ns or int(known["count"].sum()) < MIN_EXCHANGES:
             return False
+        if not steadily_met(scene.view, it.server, first_ns):
+            return False
         polled = earlier.compress(earlier["server"] == it.client)
         asks = earlier["client"] == it.client
         if int(polled["count"].sum()) >= MIN_EXCHANGES and not asks.any():
@@ -177,9 +181,21 @@ class NewWriter:
             since = (first_ns - int(earlier["first_ns"][asks].min())) // 10**9
             it.seen = Text(f"它在 {since} 秒前才出现", f"it had appeared only {since} seconds before")
         it.watched_ns = first_ns - int(device["first_ns"].min())
+        if self._takes_over(scene, it, device):
+            it.severity = Severity.LOW
+            it.seen = Text("它接替了此前已沉默的主站", "it took the place of a master that had fallen silent")
         if it.watched_ns < SURE_NS and it.problem.rule.severity == Severity.MEDIUM:
             it.severity = Severity.LOW
         return True
+
+    def _takes_over(self, scene: Scene, it: _Writer, earlier: npt.NDArray[np.void]) -> bool:
+        """Whether it took the place of a device's one master, as a standby does. earlier: what the device was asked."""
+        if it.protocol not in ONE_MASTER:
+            return False
+        others = set(earlier["client"][earlier["protocol"] == it.protocol].tolist()) - {it.client}
+        mine = scene.view.behaviours.column("first_ns")[scene.view.behaviours.column("client") == it.client]
+        came_ns = int(mine.min())
+        return bool(others) and all(fell_silent(scene.view, one, it.server, came_ns, scene.now_ns) for one in others)
 
     def _look(self, scene: Scene, it: _Writer) -> bool:
         """Whether a writer never looks at what it changes."""

@@ -54,9 +54,12 @@ class Operations:
         """before: counts of the behaviours at hand, where this detector takes over from another."""
         self._broken = rules.broken
         self._rules = rules.rules
+        places = {rule.id: number for number, rule in enumerate(rules.rules)}
+        self._taken_back = {number: places[it.taken_back] for number, it in enumerate(rules.rules) if it.taken_back}
         self._aggravations = [(it, predicate(it.condition)) for it in rules.aggravations]
         self._groups: list[Group] = []
         self._index: dict[tuple[object, ...], int] = {}
+        self._undoes: dict[int, tuple[object, ...]] = {}  # group -> where the one stands that takes it back
         self._pairs: dict[int, _Pair] = {}
         self._rest: dict[int, _Pair] = {}  # by set of rules, when there are too many pairs
         self._combinations: list[tuple[int, ...]] = []
@@ -166,6 +169,8 @@ class Operations:
                 fields=rule.constants(),
             )
             self._groups.append(Group(rule, problem, asks=int(behaviour.outcome) == Outcome.ASKED))
+            if number in self._taken_back:
+                self._undoes[self._index[key]] = (self._taken_back[number], *key[1:])
         return self._index[key]
 
     def _lead_back(self, scene: Scene) -> None:
@@ -222,9 +227,12 @@ class Operations:
             return
         totals = self._totals(scene)
         for number in due:
+            it = self._groups[number]
             asked, answered, refused, unanswered = totals[number].tolist()
-            if final or not self._groups[number].waits(scene.now_ns, asked, answered + refused + unanswered):
-                yield self._groups[number].record(scene.now_ns, answered, refused)
+            undone = self._index.get(self._undoes[number]) if number in self._undoes else None
+            by = None if undone is None else self._groups[undone]
+            if final or not it.waits(scene.now_ns, asked, answered + refused + unanswered, by):
+                yield it.record(scene.now_ns, answered, refused, by)
 
     def _totals(self, scene: Scene) -> npt.NDArray[np.int64]:
         """(groups, OUTCOMES): how often each was asked, answered, refused, left unanswered."""

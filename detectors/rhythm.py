@@ -6,7 +6,8 @@
 
 Rhythm is what behaviours show that repeat themselves evenly, for at least FLOOR_NS; what people or events drive has
 none, and of it nothing is said. An approved baseline's periods count from the start, and who has one there and never
-speaks is told too. The end of a capture is no silence. In a capture silences come out at its end, each with begin and
+speaks is told too. A talker whose rhythm was known for a short time only may just have ended its work: that is a hint,
+and of low severity. The end of a capture is no silence. In a capture silences come out at its end, each with begin and
 length; on a live link when they are noticed, and once more when they end. Costs a stable sort of 16-bit numbers and
 some ten operations on columns a batch. Blind to rhythms slower than a tenth of what is watched. Techniques: T0815,
 T0804.
@@ -14,8 +15,10 @@ T0804.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from math import inf
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -24,7 +27,7 @@ import numpy.typing as npt
 from detectors import knowledge
 from detectors.baseline.book import Baseline, State, Way
 from detectors.contract import Fresh, Labels, Scene, ends, station_of
-from detectors.finding import Finding, Text, rfc3339
+from detectors.finding import Confidence, Finding, Text, rfc3339
 from detectors.keys import Keys
 from detectors.problem import Problem
 from detectors.wording import listed
@@ -35,6 +38,7 @@ from sensor.view import View
 
 FLOOR_NS = 60 * 10**9  # no shorter silence is claimed
 TIMES = 5  # periods that must be missed
+LEARNED_NS = 600 * 10**9  # a rhythm known for less, or for less than the silence lasts, is a hint that a talker stopped
 UNENDED = 2  # times as long must a silence be that lasts to the end of a capture: the plan may just have changed
 REGULAR_COUNT = 10  # repetitions that make a rhythm
 REGULAR_JITTER = 0.5  # standard deviation over mean that it may have
@@ -93,6 +97,7 @@ class _Silence:
     end_ns: int | None
     period_ns: float
     frame: int = 0
+    known_ns: float = 0.0  # how long the rhythm was there
 
     def until(self, now_ns: int) -> int:
         """Its end, or now."""
@@ -220,13 +225,13 @@ class Rhythm:
         removed: dict[int, _Sums] = {}
         for at in np.flatnonzero(times - before > FLOOR_NS).tolist():
             here, begin_ns, end_ns = int(lanes[at]), int(before[at]), int(times[at])
-            period_ns = self._period(scene.view, here, batch, removed)
+            period_ns, known_ns = self._period(scene.view, here, batch, removed)
             if end_ns - begin_ns <= max(TIMES * period_ns, FLOOR_NS) or not period_ns:
                 continue
             asked = self._asked_during(batch, here // 3, begin_ns, end_ns)
             if here % 3 != ANSWER or asked >= 2:
                 frame = int(columns.frame[order[at]])
-                found.append(_Silence(here // 3, here % 3, begin_ns, end_ns, period_ns, frame))
+                found.append(_Silence(here // 3, here % 3, begin_ns, end_ns, period_ns, frame, known_ns))
         self._removed |= removed
         self._remember(scene.view, lanes, times, begins)
         return found
@@ -282,13 +287,23 @@ class Rhythm:
             asked += int(((lane == 3 * pair + ASK) & (times > begin_ns) & (times < end_ns)).sum())
         return asked
 
-    def _period(self, view: View, lane: int, batch: EventBatch | None, removed: dict[int, _Sums]) -> float:
-        """Mean time between the repetitions of the fastest even behaviour of a lane, ns; 0 where none is even."""
-        periods = [self._rhythm(view, row, batch, removed) for row in self._behaviours.get(lane, ())]
-        return min([it for it in (*periods, self._pairs[lane // 3].period_ns[lane % 3]) if it], default=0.0)
+    def _period(
+        self, view: View, lane: int, batch: EventBatch | None, removed: dict[int, _Sums]
+    ) -> tuple[float, float]:
+        """(mean time between the repetitions of the fastest even behaviour of a lane, how long it was even), ns.
 
-    def _rhythm(self, view: View, row: int, batch: EventBatch | None, removed: dict[int, _Sums]) -> float:
-        """The period of one behaviour without its long gaps, 0 where it has none. removed: takes those of the batch."""
+        (0, 0) where none is even; a rhythm of the baseline is known for ever.
+        """
+        rhythms = [self._rhythm(view, row, batch, removed) for row in self._behaviours.get(lane, ())]
+        rhythms.append((self._pairs[lane // 3].period_ns[lane % 3], inf))
+        known_ns = max((known_ns for period_ns, known_ns in rhythms if period_ns), default=0.0)
+        return min((period_ns for period_ns, _ in rhythms if period_ns), default=0.0), known_ns
+
+    def _rhythm(self, view: View, row: int, batch: EventBatch | None, removed: dict[int, _Sums]) -> tuple[float, float]:
+        """(period, length) of one behaviour without its long gaps, zeros where it has none.
+
+        removed: takes those gaps of the batch.
+        """
         out = self._removed.get(row, _Sums())
         if batch is None:
             b = view.behaviours.table[row]
@@ -304,8 +319,8 @@ class Rhythm:
             removed[row] = out
         clean = sums.less(out)
         if clean.number < REGULAR_COUNT or clean.total < FLOOR_NS or clean.deviation > REGULAR_JITTER * clean.mean:
-            return 0.0
-        return clean.mean
+            return 0.0, 0.0
+        return clean.mean, clean.total
 
     def _earlier(self, row: int) -> tuple[int, float, float, int]:
         """Count, sums and last time of a behaviour before this batch."""
@@ -321,7 +336,7 @@ class Rhythm:
         last = self._last[:used]
         found = []
         for lane in np.flatnonzero((last >= 0) & (now_ns - last > FLOOR_NS) & ~self._judged[:used]).tolist():
-            period_ns = self._period(scene.view, lane, None, {})
+            period_ns, known_ns = self._period(scene.view, lane, None, {})
             begin_ns = int(last[lane])
             if not period_ns:
                 self._judged[lane] = True  # until it speaks again
@@ -330,7 +345,7 @@ class Rhythm:
                 continue
             self._judged[lane] = True
             if lane % 3 != ANSWER or self._asked_during(None, lane // 3, begin_ns, now_ns) >= 2:
-                found.append(_Silence(lane // 3, lane % 3, begin_ns, None, period_ns))
+                found.append(_Silence(lane // 3, lane % 3, begin_ns, None, period_ns, known_ns=known_ns))
         return found
 
     def _begun(self, scene: Scene) -> Iterator[Finding]:
@@ -425,7 +440,10 @@ class Rhythm:
             "state": ended,
             "period": f"{it.period_ns / 1e9:.3g}",
         }
-        return problem.record(now_ns, values)
+        said = problem.record(now_ns, values)
+        if said.rule_id == "rhythm.talker-silent" and it.known_ns < max(LEARNED_NS, until - it.begin_ns):
+            said = dataclasses.replace(said, confidence=Confidence.HINT)
+        return said
 
     def _never(self, scene: Scene) -> Iterator[Finding]:
         """Who has a period in the baseline and was not heard at all: said once, together."""

@@ -2,9 +2,10 @@
 
 Catches, for DNP3 and IEC 60870-5-104, a host that gets answers or reports from an outstation which until then spoke
 with another host only (`master.second`), and says whether it uses that one's DNP3 master address. Both masters of a
-redundant pair that are there from the beginning are no finding; that one takes over later is one, for nobody else can
-tell. Modbus and S7 devices commonly have several clients: who writes to them is judged by new_writer.py. Blind to a
-second master that uses the network address of the first. Technique: T0848.
+redundant pair that are there from the beginning are no finding. That one takes over when the first has fallen silent is
+a low matter, as is one of a device that was met now and then only. Modbus and S7 devices commonly have several clients:
+who writes to them is judged by new_writer.py. Blind to a second master that uses the network address of the first.
+Technique: T0848.
 """
 
 from __future__ import annotations
@@ -15,8 +16,9 @@ from typing import Any
 import numpy as np
 
 from detectors.attacks.cases import Case, Cases
+from detectors.attendance import fell_silent, steadily_met
 from detectors.contract import Fresh, Labels, Scene, alike, ends, station_of
-from detectors.finding import Finding, Text
+from detectors.finding import Finding, Severity, Text
 from sensor.decode.pdu import Outcome, Protocol
 from sensor.events import EventBatch
 
@@ -135,4 +137,12 @@ class Masters:
         if shared := it.addresses & before.addresses:
             address = min(shared)
             case.values["seen"] = Text(f"并冒用其主站链路地址 {address}", f"under its master address {address}")
+        case.severity = Severity.LOW if self._expected(scene, it, before) else None
         return case
+
+    def _expected(self, scene: Scene, it: _Pair, before: _Pair) -> bool:
+        """Whether there is an ordinary reason: a standby took over, or too little was seen of the first master."""
+        device, since_ns = it.device[0], it.since_ns or 0
+        if not steadily_met(scene.view, device, since_ns, before.host):
+            return True
+        return fell_silent(scene.view, before.host, device, since_ns, scene.now_ns)

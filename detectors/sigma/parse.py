@@ -37,7 +37,7 @@ MAX_CONDITION = 2000  # letters; the parser's work grows with nesting
 MAX_NESTING = 20
 MAX_COUNT = 10_000  # of a correlation: each group remembers so many times or values
 OURS = "fenghuo"
-OUR_KEYS = ("class", "from_device", "answer")
+OUR_KEYS = ("class", "from_device", "answer", "taken_back")
 
 _NAME = re.compile(r"[a-z][a-z0-9]*([._-][a-z0-9]+)*")
 _TECHNIQUE = re.compile(r"t0\d{3}")
@@ -131,6 +131,7 @@ def _rule(document: Document, pages: Mapping[str, Page]) -> SigmaRule:
         kind=ours.get("class", ""),
         from_device=from_device,
         answers=ours.get("answer", True),
+        taken_back=ours.get("taken_back", ""),
     )
 
 
@@ -166,6 +167,8 @@ def _ours(document: Document) -> dict[str, Any]:
             raise RuleError("'answer' must be true or false", OURS, key)
         if key == "from_device" and not isinstance(value, str):
             raise RuleError("'from_device' must name a selection", OURS, key)
+        if key == "taken_back" and not (isinstance(value, str) and value):
+            raise RuleError("'taken_back' must name a rule", OURS, key)
     return ours
 
 

@@ -21,8 +21,8 @@ class SigmaRule(Rule):
     id: the Sigma rule's `name`, uuid: its `id`. product: protocol of its log source, "" for any. condition: see
     tree.py; it asks for the protocol too. kind: one of CLASSES, "" where none is given. from_device: condition under
     which the device itself sends the PDU (an S7 download is fetched by the PLC): who is asked there is who acts.
-    answers: False where the standard provides no answer. generate: False for a rule that only serves correlations.
-    path: its file.
+    answers: False where the standard provides no answer. taken_back: id of the rule for what undoes this at once, ""
+    for none. generate: False for a rule that only serves correlations. path: its file.
     """
 
     uuid: str
@@ -32,6 +32,7 @@ class SigmaRule(Rule):
     kind: str = ""
     from_device: Node | None = None
     answers: bool = True
+    taken_back: str = ""
     generate: bool = True
     false_positives: Text = field(default=Text("", ""))
     path: str = ""

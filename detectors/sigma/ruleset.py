@@ -152,9 +152,16 @@ def _resolved(
         correlations.append(replace(it, rules=tuple(rules), aliases=aliases))
         if not it.generate:
             silent.update(rules)
-    plain = (it for it in found.values() if isinstance(it, SigmaRule))
-    rules_ready = tuple(replace(it, generate=False) if it.id in silent else it for it in plain)
-    return RuleSet(rules_ready, tuple(correlations), tuple(aggravations), tuple(broken), digest)
+    rules_ready = []
+    for it in found.values():
+        if not isinstance(it, SigmaRule):
+            continue
+        other = names.get(it.taken_back, "")
+        if it.taken_back and not isinstance(found.get(other), SigmaRule):
+            broken.append(Broken(it.path, 1, 1, f"'taken_back' names {it.taken_back!r}, which is no plain rule here"))
+            continue
+        rules_ready.append(replace(it, taken_back=other, generate=it.generate and it.id not in silent))
+    return RuleSet(tuple(rules_ready), tuple(correlations), tuple(aggravations), tuple(broken), digest)
 
 
 def _texts(path: Path, pages: dict[str, Page], aggravations: list[Aggravation], broken: list[Broken]) -> None:

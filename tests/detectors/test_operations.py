@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterator
 from itertools import pairwise
 
 import pytest
 from support.findings import DNP3, S7, Plant, of, the
 
-from detectors.finding import Severity
+from detectors.finding import Finding, Severity
 from detectors.operations import MAX_PROBLEMS
+from detectors.pipeline import Pipeline
 from pcaps.messages import dnp3, modbus, s7comm
+from sensor.capture.frames import FrameBatch
 
 HMI, ENGINEER, PLC, OUTSTATION = "10.1.0.5", "10.1.0.9", "10.1.0.20", "10.1.0.30"
 STOP = bytes.fromhex("290000000000") + b"\x09P_PROGRAM"
@@ -199,3 +202,59 @@ def test_a_request_that_no_content_knows_is_left_alone() -> None:
     plant = Plant()
     plant.asks(HMI, PLC, modbus.adu(1, 1, struct.pack(">BB", 99, 0)))
     assert not [it for it in plant.findings() if it.rule_id.startswith("operation.")]
+
+
+def forbid(plant: Plant, allow_after_s: float = 0.0, by: str = HMI) -> None:
+    """Unsolicited messages are switched off, and on again by `by`; 0: they stay off."""
+    steps = [(HMI, dnp3.DISABLE_UNSOLICITED), (by, dnp3.ENABLE_UNSOLICITED)][: 2 if allow_after_s else 1]
+    for sequence, (who, function) in enumerate(steps):
+        plant.wait(sequence * allow_after_s)
+        master, station = dnp3.Station(1, 41, master=True), dnp3.Station(41, 1, master=False)
+        request = master.send(dnp3.request(sequence, function, dnp3.EVENT_CLASSES))
+        plant.exchange(who, OUTSTATION, request, station.send(dnp3.response(sequence)), DNP3)
+
+
+def test_a_master_that_begins_with_silence_and_ends_it_at_once_is_a_low_matter() -> None:
+    plant = Plant()
+    forbid(plant, 4)
+    found = the(plant.findings(1), "operation.dnp3.disable-unsolicited")
+    assert (found.severity, found.count) == (Severity.LOW, 1)
+    assert "taken back within seconds" in found.explanation.en
+    assert "撤销" in found.explanation.zh
+
+
+@pytest.mark.parametrize(("allow_after_s", "by"), [(0, HMI), (11, HMI), (4, ENGINEER)])
+def test_silence_that_the_same_host_does_not_end_at_once_is_grave(allow_after_s: float, by: str) -> None:
+    plant = Plant()
+    forbid(plant, allow_after_s, by)
+    assert the(plant.findings(1), "operation.dnp3.disable-unsolicited").severity is Severity.HIGH
+
+
+def test_silence_to_everybody_stays_critical_although_it_is_ended() -> None:
+    plant = Plant()
+    for sequence, function in enumerate((dnp3.DISABLE_UNSOLICITED, dnp3.ENABLE_UNSOLICITED)):
+        everybody = dnp3.Station(1, dnp3.BROADCAST_MUST_CONFIRM, master=True)
+        plant.asks(HMI, OUTSTATION, everybody.send(dnp3.request(sequence, function, dnp3.EVENT_CLASSES)), DNP3)
+    assert the(plant.findings(1), "operation.dnp3.disable-unsolicited").severity is Severity.CRITICAL
+
+
+def test_what_may_still_be_taken_back_is_told_after_ten_seconds() -> None:
+    plant = Plant()
+    forbid(plant)
+    for _ in range(20):
+        plant.wait(1)
+        plant.exchange(HMI, PLC, modbus.adu(1, 1, modbus.read(3, 0, 1)), modbus.adu(1, 1, modbus.registers(3, [7])))
+    seen_ns: list[int] = []
+
+    def batches() -> Iterator[FrameBatch]:
+        for frames in plant.batches(1):
+            seen_ns.append(int(frames.ts_ns[0]))
+            yield frames
+
+    told_s = [(seen_ns[-1] - it.first_ns) / 1e9 for it in of_each(Pipeline().run(batches()))]
+    assert [round(after) for after in told_s] == [10]
+
+
+def of_each(records: Iterator[Finding]) -> Iterator[Finding]:
+    """Those about silence, while the clock still stands where they were made."""
+    return (it for it in records if it.rule_id == "operation.dnp3.disable-unsolicited")

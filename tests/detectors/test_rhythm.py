@@ -13,7 +13,7 @@ from support.wire import SECOND
 from detectors.baseline.book import Baseline, State
 from detectors.baseline.learner import Learner
 from detectors.baseline.review import decide
-from detectors.finding import Finding
+from detectors.finding import Finding, Severity
 from detectors.pipeline import Options, Pipeline, merge
 from detectors.rhythm import Rhythm
 from pcaps.messages import modbus
@@ -170,3 +170,21 @@ def test_who_has_a_period_in_the_baseline_and_never_speaks_is_told_once() -> Non
     assert (found.rule_id, found.count) == ("rhythm.absent", 2)
     assert f"{OTHER} -> {PLC}" in found.explanation.en
     assert f"{HMI} -> {RTU}" in found.explanation.en
+
+
+def test_a_talker_whose_rhythm_was_known_for_long_weighs_more_than_one_that_may_just_have_ended() -> None:
+    def stops(client: str, server: str, answer: bool) -> bool:
+        return (client, server) == (OTHER, PLC)
+
+    (short,) = rhythms(polling(stops, seconds=900, cuts=[(300, 600)]).findings())
+    (long,) = rhythms(polling(stops, seconds=1500, cuts=[(900, 1200)]).findings())
+    (longer,) = rhythms(polling(stops, seconds=2000, cuts=[(700, 1900)]).findings())
+    assert {it.rule_id for it in (short, long, longer)} == {"rhythm.talker-silent"}
+    assert [it.severity for it in (short, long, longer)] == [Severity.LOW, Severity.MEDIUM, Severity.LOW]
+
+
+def test_a_device_that_leaves_requests_unanswered_is_no_hint_however_short_it_was_known() -> None:
+    (found,) = rhythms(
+        polling(lambda client, server, answer: answer and server == RTU, seconds=600, cuts=[(200, 400)]).findings()
+    )
+    assert (found.rule_id, found.severity) == ("rhythm.device-silent", Severity.MEDIUM)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pytest
 from support.findings import DNP3, Plant, of, the
+from support.wire import Talk
 
 from detectors.attacks import masters
+from detectors.finding import Severity
 from pcaps.messages import dnp3
 
 FIRST, SECOND, RTU = "10.1.0.5", "10.1.0.6", "10.1.0.41"
@@ -51,3 +53,35 @@ def test_a_scanner_that_gets_one_answer_is_no_master() -> None:
     polls(plant, FIRST, 200)
     polls(plant, SECOND, masters.ENOUGH - 1, master=2)
     assert not of(plant.findings(), "master.second")
+
+
+def test_a_standby_that_takes_over_from_a_silent_master_is_a_low_matter() -> None:
+    plant = Plant()
+    polls(plant, FIRST, 200)
+    plant.wait(30)
+    polls(plant, SECOND, 30)
+    assert the(plant.findings(), "master.second").severity is Severity.LOW
+
+
+def test_a_second_master_beside_one_that_goes_on_weighs_more() -> None:
+    plant = Plant()
+    polls(plant, FIRST, 200)
+    for _ in range(20):
+        polls(plant, SECOND, 1, master=3)
+        polls(plant, FIRST, 1)
+    assert the(plant.findings(), "master.second").severity is Severity.MEDIUM
+
+
+def test_a_device_that_was_met_now_and_then_supports_no_grave_claim() -> None:
+    plant = Plant()
+    for number in range(4):
+        plant._talks[FIRST, RTU, DNP3] = Talk(src=FIRST, dst=RTU, dport=DNP3, sport=40000 + number)
+        for packet in plant.talk(FIRST, RTU, DNP3).handshake():
+            plant.sends(packet)
+        if number < 3:
+            polls(plant, FIRST, 5)
+            plant.wait(900)
+    for _ in range(5):
+        polls(plant, SECOND, 1, master=3)
+        polls(plant, FIRST, 1)
+    assert the(plant.findings(), "master.second").severity is Severity.LOW

@@ -333,3 +333,17 @@ def test_rules_that_serve_a_correlation_alone_are_not_told_by_themselves(tmp_pat
     write(tmp_path, text, "site_many_stops.yml")
     findings = writes(7).findings(options=Options(rules=load_folders([tmp_path])))
     assert not of(findings, "site.mixer")
+
+
+@pytest.mark.parametrize(
+    ("given", "why"),
+    [
+        ("fenghuo:\n  taken_back: 7\n", "'taken_back' must name a rule"),
+        ("fenghuo:\n  taken_back: site.nothing\n", "'taken_back' names 'site.nothing', which is no plain rule here"),
+    ],
+)
+def test_a_rule_that_is_taken_back_by_nothing_known_is_named(tmp_path: Path, given: str, why: str) -> None:
+    write(tmp_path, RULE + given)
+    made = compile_folders([tmp_path])
+    assert not made.rules
+    assert why in str(made.broken[0])
