@@ -82,6 +82,13 @@ def compiled_before() -> bool:
     return folder is not None and any(Path(folder).rglob("kernel.walk-*.nbi"))
 
 
+def keep_nothing() -> None:
+    """From now on what is compiled in this process is not kept: it may write no file, and must not fail for that."""
+    from numba.core import caching
+
+    setattr(caching.Cache, "save_overload", lambda *_: None)  # noqa: B010 (the checker forbids to assign a method)
+
+
 def _prune(base: Path) -> None:
     for old in base.iterdir():
         if old.stat().st_mtime < time.time() - KEEP_DAYS * 86_400:

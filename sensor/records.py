@@ -27,6 +27,11 @@ def untouched(count: int, dtype: np.dtype[Any]) -> npt.NDArray[Any]:
     return np.frombuffer(room, dtype, count)
 
 
+def as_octets(data: bytes) -> npt.NDArray[np.uint8]:
+    """(n,) a copy that may be written: functions are compiled for such arrays, and would be once more for others."""
+    return np.frombuffer(bytearray(data), np.uint8)
+
+
 class Growing:
     """A column that grows where it stands, so that nothing is copied and the heap stays whole.
 

@@ -39,6 +39,8 @@ class SensorKey(httpx.Auth):
         """The key in a file, or the newer one beside it that was not accepted for certain. KeyFileError."""
         try:
             found = [text for text in (_read(_beside(path)), path.read_text("ascii").strip()) if text]
+        except FileNotFoundError:
+            raise KeyFileError(f"there is no key file {path}; `fenghuo sensor enrol` makes one") from None
         except (OSError, UnicodeDecodeError) as error:
             raise KeyFileError(f"the key file {path} cannot be read: {_why(error)}") from error
         if not found:

@@ -180,12 +180,14 @@ def fetch_elasticsearch() -> None:
 
 
 def compile_kernels() -> None:
-    """Decode one small capture, so that the compiled decoder lies in the cache before somebody waits for it."""
-    capture = ROOT / "pcaps" / "mixed" / "three_protocols.pcapng"
+    """All that is compiled, into the cache, before somebody waits for it: the decoder, and what reads captures."""
+    run(VENV / "bin" / "python", "-m", "detectors.worker.warm")
     with open(os.devnull, "w") as nothing:
-        done = subprocess.run([VENV / "bin" / "fenghuo", "decode", capture], stdout=nothing, cwd=ROOT, check=False)
-    if done.returncode:
-        raise SetupError(f"`fenghuo decode {capture.relative_to(ROOT)}` failed with exit code {done.returncode}")
+        for capture in ("mixed/three_protocols.pcapng", "modbus/benign_polling.pcap"):
+            command = [VENV / "bin" / "fenghuo", "decode", ROOT / "pcaps" / capture]
+            done = subprocess.run(command, stdout=nothing, cwd=ROOT, check=False)
+            if done.returncode:
+                raise SetupError(f"`fenghuo decode pcaps/{capture}` failed with exit code {done.returncode}")
 
 
 @contextlib.contextmanager
@@ -225,7 +227,8 @@ def set_up(dev: bool) -> None:
     frontend = [*assets.glob("package*.json"), ROOT / "tools" / "assets.py"]
     vendor = ROOT / "console" / "static" / "vendor"
     step("assets", "fetching front-end libraries", frontend, fetch_assets, [vendor])
-    step("kernels", "compiling the decoder", (ROOT / "sensor").rglob("*.py"), compile_kernels)
+    sources = [path for package in ("sensor", "detectors") for path in (ROOT / package).rglob("*.py")]
+    step("kernels", "compiling the decoder", sources, compile_kernels)
 
 
 def main() -> int:

@@ -21,7 +21,7 @@ from detectors.content import rules_folder
 from detectors.finding import Finding
 from detectors.live_run import LiveRun
 from detectors.pipeline import Options, Pipeline
-from detectors.sigma.ruleset import RuleSet, shipped
+from detectors.sigma.ruleset import RuleSet
 from detectors.worker.channel import Channel, ChannelError, Kind, Message
 from detectors.worker.codec import packed
 from detectors.worker.confinement import allow_cpu, confine
@@ -30,8 +30,6 @@ from detectors.worker.remote import RemoteJail, RemoteLearning, RemoteRing, Remo
 from detectors.worker.setup import Change, Setup
 from sensor.capture.frames import FrameBatch
 from sensor.capture.interface import Health, LinkState
-from sensor.decode.compilation import compile_ahead
-from sensor.slow.reader import SlowReader
 
 COUNT_S = 0.2  # between two reports of counters
 CURRENT, STEP, PAGE = 0, 1, 4096  # numbers of int64 in the page of progress; its octets
@@ -39,26 +37,6 @@ KEEP_BYTES = 64 * 1024 * 1024  # of frames of a capture that are remembered for 
 PACKAGES = Path(__file__).resolve().parents[2]
 
 Hook = Callable[[FrameBatch], None]
-
-
-def warm_up() -> None:
-    """Load all that is loaded on first use, so that no worker waits for it, nor its watchdog."""
-    compile_ahead()
-    SlowReader.compile_ahead()
-    shipped()
-    begin = np.array([0], np.int64)
-    for data in (_ARP, _MODBUS):
-        size = np.array([len(data)], np.int32)
-        frames = FrameBatch(np.frombuffer(data, np.uint8), begin, begin, size, size, np.array([1], np.int32), 1)
-        list(Pipeline(Options()).run([frames]))
-
-
-# An ARP request, and a Modbus request over TCP: read one register.
-_ARP = bytes.fromhex("ffffffffffff020000000001080600010800060400010200000000010a0000010000000000000a000002")
-_MODBUS = bytes.fromhex(
-    "020000000002020000000001" "0800" "45000034000000004006" "0000" "0a0000010a000002"
-    "c00101f6" "00000001" "00000001" "50180400" "00000000" "000100000006" "010300000001"
-)  # fmt: skip
 
 
 def run(channel: Channel, frames_file: int, ring_bytes: int, page_file: int, hook: str) -> NoReturn:

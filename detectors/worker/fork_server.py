@@ -126,8 +126,11 @@ class ForkServer:
 def _serve(end: socket.socket) -> None:
     from detectors.worker import child, confinement
     from detectors.worker.channel import Channel
+    from detectors.worker.warm import warm_up
+    from sensor.kernel_cache import keep_nothing
 
-    child.warm_up()
+    warm_up()
+    keep_nothing()
     gc.collect()
     gc.freeze()
     workers: set[int] = set()

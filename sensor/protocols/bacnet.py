@@ -21,6 +21,7 @@ from sensor.protocols import bacnet_services as services
 from sensor.protocols import bacnet_tables as t
 from sensor.protocols.bacnet_kernel import frame, probe, read
 from sensor.protocols.bacnet_tags import MAX_SHOWN, parse
+from sensor.records import as_octets
 
 __all__ = ["explain", "frame", "probe", "read"]
 
@@ -58,7 +59,7 @@ def explain(pdu: bytes, kind: Kind, request: bytes | None = None) -> Fields:
 
 def _anomalies(pdu: bytes) -> list[str]:
     record = _CLEARED[0].copy()
-    buffer = np.frombuffer(bytearray(pdu), dtype=np.uint8)
+    buffer = as_octets(pdu)
     read(buffer, 0, len(buffer), np.uint64(0), record)
     return [str(anomaly.name).lower() for anomaly in Anomaly(int(record["anomalies"]))]
 

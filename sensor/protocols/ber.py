@@ -14,6 +14,7 @@ import numpy as np
 from numba import njit
 
 from sensor.decode.pdu import NO_VALUE
+from sensor.records import as_octets
 
 NOTHING = int(NO_VALUE)
 CUT = -1  # as identifier: no whole header stands here
@@ -155,7 +156,7 @@ class Element(NamedTuple):
 
 def elements(data: bytes) -> Iterator[Element]:
     """The elements in `data`, in order, up to the first that is damaged."""
-    buffer = np.frombuffer(data, np.uint8)
+    buffer = as_octets(data)
     at = 0
     while at < len(data):
         identifier, start, stop, at = element(buffer, at, len(data))
@@ -167,7 +168,7 @@ def elements(data: bytes) -> Iterator[Element]:
 def find(data: bytes, *path: int) -> bytes | None:
     """Contents of the first element with each identifier of `path` in turn, None where one of them is missing."""
     for wanted in path:
-        start, stop = child(np.frombuffer(data, np.uint8), 0, len(data), np.int64(wanted))
+        start, stop = child(as_octets(data), 0, len(data), np.int64(wanted))
         if start < 0:
             return None
         data = data[start:stop]

@@ -27,6 +27,7 @@ from sensor.protocols.dnp3_link import (
 )
 from sensor.protocols.dnp3_points import Points, object_types
 from sensor.protocols.dnp3_values import indications
+from sensor.records import as_octets
 
 __all__ = ["FUNCTIONS", "VERBS", "action", "explain", "read", "read_link"]
 
@@ -79,18 +80,13 @@ FINER_VERBS: dict[int, dict[int, Verb]] = {
 LINK_VERBS: dict[int, Verb] = {0: Verb.SESSION, 2: Verb.DIAGNOSE, 9: Verb.SESSION}  # of a primary station (9.2)
 
 
-def _octets(fragment: bytes) -> Octets:
-    """A writable array, the type for which the kernel has compiled the walk already."""
-    return np.frombuffer(bytearray(fragment), np.uint8)
-
-
 def action(fragment: bytes) -> Verb:
     """The verb of a fragment: its function's, or a finer one where its objects say more."""
     if len(fragment) < 2:
         return Verb.UNKNOWN
     function = fragment[1]
     if function in FINER_VERBS:
-        groups = {group for group, _ in object_types(_octets(fragment), 2, function)}
+        groups = {group for group, _ in object_types(as_octets(fragment), 2, function)}
         for group, verb in FINER_VERBS[function].items():
             if group in groups:
                 return verb
@@ -102,7 +98,7 @@ def explain(pdu: bytes, kind: Kind, request: bytes | None = None) -> dict[str, A
 
     request: the fragment that a response answers, where known; `event.action` is then the request's.
     """
-    octets = _octets(pdu)
+    octets = as_octets(pdu)
     record = np.zeros(1, PDU)[0]
     clear(record)
     if is_bare(octets, 0, len(pdu)):

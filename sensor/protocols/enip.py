@@ -20,6 +20,7 @@ from sensor.operations import Verb
 from sensor.protocols import cip
 from sensor.protocols import enip_kernel as k
 from sensor.protocols.enip_kernel import HEADER_BYTES, frame, probe, read
+from sensor.records import as_octets
 from sensor.text import wire_text
 
 __all__ = ["explain", "frame", "probe", "read"]
@@ -76,7 +77,7 @@ def explain(pdu: bytes, kind: Kind, request: bytes | None = None) -> Fields:
 
 def _anomalies(pdu: bytes) -> list[str]:
     record = _CLEARED[0].copy()
-    buffer = np.frombuffer(bytearray(pdu), dtype=np.uint8)
+    buffer = as_octets(pdu)
     read(buffer, 0, len(buffer), np.uint64(0), record)
     return [str(anomaly.name).lower() for anomaly in Anomaly(int(record["anomalies"]))]
 

@@ -26,6 +26,7 @@ from sensor.decode.pdu import PDU, Anomaly, Kind, clear, hash_bytes, mix
 from sensor.operations import Verb
 from sensor.protocols.ber import CUT, count, element, elements, find, number
 from sensor.protocols.mms_data import texts, utc_time
+from sensor.records import as_octets
 from sensor.text import wire_text
 
 HEADER = 8
@@ -139,7 +140,7 @@ def explain(pdu: bytes, kind: Kind, request: bytes | None = None) -> dict[str, A
         out["goose.simulation"] = bool(out.get("goose.simulation")) or simulated
     row = np.zeros(1, dtype=PDU)[0]
     clear(row)
-    read(np.frombuffer(pdu, dtype=np.uint8), 0, len(pdu), np.uint64(0), row)
+    read(as_octets(pdu), 0, len(pdu), np.uint64(0), row)
     found = Anomaly(int(row.anomalies))
     if found:
         out["anomalies"] = [str(flag.name).lower() for flag in Anomaly if flag in found]

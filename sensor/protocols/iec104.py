@@ -37,6 +37,7 @@ from sensor.protocols import iec104_tables as t
 from sensor.protocols.iec104_elements import describe
 from sensor.protocols.little_endian import u32le
 from sensor.protocols.real import nearest
+from sensor.records import as_octets
 
 START = 0x68
 HEADER, ASDU_HEADER, ADDRESS = 6, 6, 3
@@ -349,5 +350,5 @@ def _row(pdu: bytes) -> Any:
     """The narrow row of one APDU, so that it and its explanation agree."""
     row = np.zeros(1, dtype=PDU)[0]
     clear(row)
-    read(np.frombuffer(pdu, dtype=np.uint8), 0, len(pdu), np.uint64(0), row)
+    read(as_octets(pdu), 0, len(pdu), np.uint64(0), row)
     return row

@@ -23,6 +23,7 @@ from sensor.protocols.ber import Element, elements, find
 from sensor.protocols.mms_data import VISIBLE_STRING, text, texts
 from sensor.protocols.mms_kernel import is_mms, read
 from sensor.protocols.mms_layers import inside, presented
+from sensor.records import as_octets
 from sensor.text import wire_text
 
 __all__ = ["explain", "is_mms", "read"]
@@ -72,13 +73,13 @@ def _row(pdu: bytes) -> Any:
     """The narrow row of one PDU, so that it and its explanation agree."""
     row = np.zeros(1, dtype=PDU)[0]
     clear(row)
-    read(np.frombuffer(pdu, dtype=np.uint8), 0, len(pdu), np.uint64(0), row)
+    read(as_octets(pdu), 0, len(pdu), np.uint64(0), row)
     return row
 
 
 def _layers(pdu: bytes) -> tuple[int, bytes, bytes | None]:
     """(session PDU, what presentation carries, MMS PDU or None)."""
-    buffer = np.frombuffer(pdu, dtype=np.uint8)
+    buffer = as_octets(pdu)
     session, start, stop = presented(buffer, 0, len(pdu))
     if start < 0:
         return int(session), b"", None

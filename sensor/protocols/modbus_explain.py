@@ -15,6 +15,7 @@ import numpy as np
 from sensor.decode.pdu import PDU, Anomaly, Kind, clear
 from sensor.protocols import modbus_tables as t
 from sensor.protocols.modbus_pdu import read_pdu
+from sensor.records import as_octets
 from sensor.text import wire_text
 
 Fields = dict[str, Any]
@@ -54,7 +55,7 @@ def explain_pdu(fields: Fields, pdu: bytes, kind: Kind, request: bytes | None) -
 def _anomalies(pdu: bytes, kind: Kind) -> list[str]:
     """What is wrong with a PDU, as the compiled reading finds it."""
     record = _CLEARED[0].copy()
-    buffer = np.frombuffer(bytearray(pdu), dtype=np.uint8)
+    buffer = as_octets(pdu)
     read_pdu(buffer, 0, len(buffer), int(kind), np.uint64(0), record)
     return [str(anomaly.name).lower() for anomaly in Anomaly(int(record["anomalies"]))]
 

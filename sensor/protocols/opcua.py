@@ -21,6 +21,7 @@ from sensor.operations import Verb
 from sensor.protocols import opcua_tables as t
 from sensor.protocols.opcua_kernel import HEADER_BYTES, body_at, frame, probe, read, service
 from sensor.protocols.opcua_reader import EnoughError, Reader, UnreadableError
+from sensor.records import as_octets
 
 __all__ = ["explain", "frame", "probe", "read"]
 
@@ -69,7 +70,7 @@ def explain(pdu: bytes, kind: Kind, request: bytes | None = None) -> Fields:
 
 def _anomalies(pdu: bytes) -> list[str]:
     record = _CLEARED[0].copy()
-    buffer = np.frombuffer(bytearray(pdu), dtype=np.uint8)
+    buffer = as_octets(pdu)
     read(buffer, 0, len(buffer), np.uint64(0), record)
     return [str(anomaly.name).lower() for anomaly in Anomaly(int(record["anomalies"]))]
 
@@ -104,7 +105,7 @@ def _explain(fields: Fields, pdu: bytes, word: str, request: bytes | None, verb:
 
 def _opened(pdu: bytes) -> tuple[int, int, int, int] | None:
     """(service, where its header begins, sequence number, request id) of a chunk that can be read."""
-    buffer = np.frombuffer(bytearray(pdu), dtype=np.uint8)
+    buffer = as_octets(pdu)
     if frame(buffer, 0, len(buffer)) <= 0 or len(pdu) < HEADER_BYTES + 4:
         return None
     at = int(body_at(buffer, 0, len(buffer)))

@@ -17,6 +17,7 @@ from sensor.events import Columns
 from sensor.protocols import s7comm_tables as s7
 from sensor.protocols.dnp3_walk import header
 from sensor.protocols.s7comm_services import PI_SERVICES, SECRET
+from sensor.records import as_octets
 
 S7_HEADER = 10
 AUTHENTICATE_FILE, RESPONSE = 29, 129  # DNP3 function codes
@@ -43,7 +44,7 @@ def _s7comm(pdu: bytes) -> list[slice]:
 def _dnp3(fragment: bytes) -> list[slice]:
     if len(fragment) < 2:
         return []
-    octets, function = np.frombuffer(bytearray(fragment), np.uint8), fragment[1]
+    octets, function = as_octets(fragment), fragment[1]
     at, found = 4 if function >= RESPONSE else 2, []
     while len(fragment) - at >= 3:
         _, qualifier, _, _, begin, after, _ = map(int, header(octets, at, len(fragment), function))

@@ -36,6 +36,7 @@ from sensor.protocols.s7comm_items import Octets
 from sensor.protocols.s7comm_jobs import describe_answer, describe_error, describe_job, verb_of
 from sensor.protocols.s7comm_userdata import describe_userdata
 from sensor.protocols.s7comm_walk import data_items, octets_of, specifications
+from sensor.records import as_octets
 
 PROTOCOL_ID = 0x32
 HEADER, ACK_HEADER = 10, 12
@@ -384,5 +385,5 @@ def _anomalies(pdu: bytes) -> Anomaly:
     row = np.zeros(1, dtype=PDU)[0]
     clear(row)
     with np.errstate(over="ignore"):  # without numba, numpy warns that the hash wraps
-        read(np.frombuffer(pdu, dtype=np.uint8), 0, len(pdu), np.uint64(0), row)
+        read(as_octets(pdu), 0, len(pdu), np.uint64(0), row)
     return Anomaly(int(row.anomalies))

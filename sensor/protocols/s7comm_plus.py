@@ -22,6 +22,7 @@ from numba import njit
 from sensor.decode.load import u16be, u32be
 from sensor.decode.pdu import PDU, Anomaly, Kind, clear
 from sensor.operations import Verb
+from sensor.records import as_octets
 
 PROTOCOL_ID = 0x72
 HEADER, REQUEST_HEADER = 4, 14  # octets before the opcode; of a request from the opcode to the transport flags
@@ -139,7 +140,7 @@ def explain(pdu: bytes, kind: Kind, request: bytes | None = None) -> dict[str, A
     if len(pdu) >= HEADER:
         out["s7comm_plus.version"] = pdu[1]
         out["s7comm_plus.length"] = int.from_bytes(pdu[2:4], "big")
-        buffer = np.frombuffer(pdu, dtype=np.uint8)
+        buffer = as_octets(pdu)
         start = int(_opcode_at(buffer, 0, len(pdu)))
         if start < len(pdu) and not row.continues:
             out["s7comm_plus.opcode"] = pdu[start]
@@ -163,5 +164,5 @@ def _row(pdu: bytes) -> Any:
     """The narrow row of one PDU, so that it and its explanation agree."""
     row = np.zeros(1, dtype=PDU)[0]
     clear(row)
-    read(np.frombuffer(pdu, dtype=np.uint8), 0, len(pdu), np.uint64(0), row)
+    read(as_octets(pdu), 0, len(pdu), np.uint64(0), row)
     return row

@@ -10,6 +10,7 @@ import pytest
 
 from sensor import kernel_cache
 from sensor.decode import compilation
+from sensor.view import EXPLAINERS
 
 
 @pytest.fixture
@@ -44,6 +45,10 @@ def test_without_a_cache_or_a_second_core_nothing_is_started(tmp_path, monkeypat
     assert commands == []
 
 
-@pytest.mark.parametrize("part", compilation.PARTS)
+@pytest.mark.parametrize("part", [*compilation.COMMON, "slow", "modbus", "settle"])
 def test_each_part_is_compiled_or_loaded_by_a_process_of_its_own(part: str) -> None:
     subprocess.run([sys.executable, "-m", "sensor.decode.compilation", part], check=True, timeout=600)
+
+
+def test_a_message_of_every_protocol_is_explained_before_traffic_comes():
+    assert {protocol for protocol, _ in compilation.EXPLAINED} == set(EXPLAINERS)
