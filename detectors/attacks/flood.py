@@ -1,10 +1,11 @@
 """Floods: far more messages a second than a device is made for, or than there used to be.
 
 Catches (`flood.messages`) one kind of message from one host to another that comes so often for so long that it is no
-control any more: limits for writes and commands of each protocol; DNP3 requests and reports at any rate that its one
-request at a time does not allow; anything else when it is ten times its own past of a minute or more. Catches
-(`flood.connections`) connections opened faster than any client does. Tells peak and length. Blind to floods that carry
-no message and open no connection, and to one that is slow enough. Counts by columns. Technique: T0814.
+control any more: limits for writes and commands of each protocol, to all stations behind an address together; DNP3
+requests and reports at any rate that its one request at a time does not allow; anything else when it is ten times its
+own past of a minute or more. Catches (`flood.connections`) connections opened faster than any client does. Tells peak
+and length. Blind to floods that carry no message and open no connection, and to one that is slow enough. Counts by
+columns. Technique: T0814.
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ TIMES_THE_PAST = 10
 PAST_S = 60
 PAUSE_S = 2  # seconds without a hot one that end a run
 MAX_STREAMS = 2048  # kinds of message between two hosts; more at one time are counted as one that is not judged
+MAX_KEYS = 8 * MAX_STREAMS  # stations told apart to know which streams they belong to
 MAX_CELLS = 1 << 18  # seconds times streams counted at once; a batch that spans more is slow
 CONNECTIONS = 200  # begun by one host to one port of another within ten seconds
 SPAN_NS = 10 * 10**9
@@ -69,6 +71,8 @@ class Flood:
         self._stream_of = Labels()
         self._streams: dict[tuple[int, ...], int] = {}
         self._sample: list[int] = []  # a behaviour of each stream
+        self._station: list[int] = []  # of each stream, -1 where there are several
+        self._commands: dict[tuple[int, ...], int] = {}  # streams to all stations behind an address
         self._limit: list[tuple[int, int]] = []  # messages a second and seconds that make a flood; (0, 0): by the past
         self._runs: dict[int, _Run] = {}
         self._total = np.zeros(MAX_STREAMS, np.int64)
@@ -116,14 +120,33 @@ class Flood:
         for key, same in zip(keys, groups, strict=True):
             number = self._streams.get(key)
             if number is None:
-                if len(self._sample) >= MAX_STREAMS:
+                number = self._stream(scene, key, int(new[same[0]]))
+                if number < 0:
                     continue
-                number = self._streams[key] = len(self._sample)
-                self._sample.append(int(new[same[0]]))
-                limit = self._limits(scene, int(new[same[0]]))
-                self._limit.append(limit)
-                self._absolute[number] = limit[0] > 0
             self._stream_of[new[same]] = number
+
+    def _stream(self, scene: Scene, key: tuple[int, ...], row: int) -> int:
+        """Number of the stream of a new key, -1 where there is no room for it. row: a behaviour of it."""
+        limit = self._limits(scene, row)
+        client, server, protocol, station, *rest = key
+        together = (client, server, protocol, *rest)
+        number = self._commands.get(together, -1) if limit == MOST_COMMANDS else -1
+        if number >= 0:  # whoever floods a gateway may spread it over all that stand behind it
+            if self._station[number] != station:
+                self._station[number] = -1
+            if len(self._streams) < MAX_KEYS:
+                self._streams[key] = number
+            return number
+        if len(self._sample) >= MAX_STREAMS:
+            return -1
+        number = self._streams[key] = len(self._sample)
+        if limit == MOST_COMMANDS:
+            self._commands[together] = number
+        self._sample.append(row)
+        self._station.append(station)
+        self._limit.append(limit)
+        self._absolute[number] = limit[0] > 0
+        return number
 
     def _limits(self, scene: Scene, row: int) -> tuple[int, int]:
         b = scene.view.behaviours.table[row]
@@ -224,7 +247,7 @@ class Flood:
             stream,
             protocol=protocol.name.lower(),
             **who,
-            station=station_of(int(b.protocol), int(b.station)),
+            station=station_of(int(b.protocol), self._station[stream]),
             fields={"event.action": fields["event.action"]} if "event.action" in fields else {},
         )
         peak = max(run.peak, case.values.get("peak", 0))

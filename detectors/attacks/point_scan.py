@@ -25,6 +25,7 @@ MISSING = {
     # return codes of items (address out of range, type, object does not exist), error codes (block not found, SZL id or
     # index unknown)
     Protocol.S7COMM: frozenset({0x05, 0x06, 0x0A, 0xD209, 0xD401, 0xD402}),
+    Protocol.IEC104: frozenset({47}),  # cause of transmission: unknown information object address
     Protocol.OPCUA: frozenset({0x8033, 0x8034, 0x8035}),  # BadNodeIdInvalid, BadNodeIdUnknown, BadAttributeIdInvalid
     # error class << 16 | code: unknown-object, unknown-property
     Protocol.BACNET: frozenset({1 << 16 | 31, 1 << 16 | 32, 2 << 16 | 32}),

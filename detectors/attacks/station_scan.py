@@ -28,7 +28,9 @@ WINDOW_NS = 24 * 3600 * 10**9
 MAX_PAIRS = 1024  # pairs of hosts followed; more at one time are left out
 MAX_STATIONS = 4096  # remembered of each
 NUMBERED = (Protocol.MODBUS, Protocol.MODBUS_RTU, Protocol.DNP3, Protocol.IEC104)
-NOBODY_THERE = (0x0A, 0x0B)  # Modbus exceptions of a gateway: no path, no response (V1.1b3, section 7)
+# Refusals by which a gateway says that there is no such station. Modbus V1.1b3, section 7: no path, no response; IEC
+# 60870-5-101, 7.2.3: cause 46, unknown common address.
+NOBODY_THERE = {Protocol.MODBUS: (0x0A, 0x0B), Protocol.MODBUS_RTU: (0x0A, 0x0B), Protocol.IEC104: (46,)}
 LEAST_BROADCAST = {Protocol.DNP3: 0xFFF0, Protocol.IEC104: 0xFFFF}  # from here on nobody answers by number
 
 
@@ -99,7 +101,8 @@ class StationScan:
         b = table.take(mine)
         asked = b["outcome"] == Outcome.ASKED
         recent = asked & (b["last_ns"] >= scene.now_ns - WINDOW_NS)
-        told_off = (b["outcome"] == Outcome.REFUSED) & np.isin(b["status"], NOBODY_THERE) & (protocol != Protocol.DNP3)
+        nobody = NOBODY_THERE.get(Protocol(protocol), ())
+        told_off = (b["outcome"] == Outcome.REFUSED) & np.isin(b["status"], nobody)
         there = np.isin(b["outcome"], (Outcome.ANSWERED, Outcome.REFUSED)) & ~told_off
         answering = np.unique(b["station"][there])
         stations, place = np.unique(b["station"][recent], return_inverse=True)

@@ -79,3 +79,25 @@ def test_connections_opened_by_the_hundred_are_a_flood() -> None:
         plant.sends(tcp(seq=1, flags=SYN, src=ATTACKER, dst=PLC, sport=20000 + n, dport=102))
     found = the(plant.findings(), "flood.connections")
     assert (found.source_ip, found.destination_port, found.count) == (ATTACKER, 102, flood.CONNECTIONS + 20)
+
+
+def spread(plant: Plant, units: int, seconds: int, rate: int, pdu: bytes) -> None:
+    """Requests to one unit after the other behind one address, unanswered."""
+    for n in range(seconds * rate):
+        plant.asks(ATTACKER, PLC, modbus.adu(n & 0xFFFF, 1 + n % units, pdu))
+        plant.wait(1 / rate - 0.001)
+
+
+@pytest.mark.parametrize("size", [None, 500])
+def test_writes_spread_over_the_units_of_a_gateway_are_one_flood(size: int | None) -> None:
+    plant = Plant()
+    spread(plant, 60, 18, 150, modbus.write_register(8, 500))
+    found = the(plant.findings(size), "flood.messages")
+    assert (found.source_ip, found.destination_ip, found.station) == (ATTACKER, PLC, None)
+    assert "up to 150 a second" in found.explanation.en
+
+
+def test_a_gateway_whose_units_are_read_as_often_is_no_flood() -> None:
+    plant = Plant()
+    spread(plant, 60, 18, 150, modbus.read(3, 0, 2))
+    assert not of(plant.findings(), "flood.messages")

@@ -9,7 +9,7 @@ from support.findings import DNP3, S7, Plant, of, the
 
 from detectors.attacks import function_scan, point_scan
 from detectors.finding import Severity
-from pcaps.messages import dnp3, modbus, s7comm
+from pcaps.messages import dnp3, iec104, modbus, s7comm
 
 SCANNER, HMI, PLC = "10.1.0.66", "10.1.0.5", "10.1.0.20"
 
@@ -122,3 +122,13 @@ def test_a_scan_is_counted_the_same_however_it_is_batched(size: int) -> None:
     assert found.count == 40
     assert found.evidence.frames[0] == 5
     assert "40 different" in found.explanation.en
+
+
+def test_information_objects_that_an_iec_104_station_does_not_know_are_a_scan() -> None:
+    plant = Plant()
+    master, station = iec104.connect()
+    for address in range(1, 15):
+        ask = master.say(iec104.asdu(102, 5, 1, (address, b"")))
+        answer = station.say(iec104.asdu(102, 47, 1, (address, b""), negative=True))
+        plant.exchange(SCANNER, PLC, ask, answer, iec104.PORT)
+    assert the(plant.findings(), "scan.point").techniques == ("T0861",)

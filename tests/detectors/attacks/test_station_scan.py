@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
 from support.findings import DNP3, Plant, of, the
 
 from detectors.attacks import station_scan
-from pcaps.messages import dnp3, modbus
+from pcaps.messages import dnp3, iec104, modbus
 
 SCANNER, GATEWAY = "10.1.0.66", "10.1.0.20"
 NO_PATH = 0x0B
@@ -64,3 +65,21 @@ def test_master_addresses_tried_on_one_outstation_are_a_scan() -> None:
     found = the(plant.findings(), "scan.stations")
     assert found.protocol == "dnp3"
     assert "0→41, 1→41" in found.explanation.en
+
+
+def interrogated(plant: Plant, unknown: int) -> None:
+    """A general interrogation of common addresses 1, 2, ...: the station answers as number 3 only."""
+    master, station = iec104.connect()
+    for address in range(1, unknown + 2):
+        element = (0, b"\x14")
+        ask = iec104.asdu(iec104.INTERROGATION, iec104.ACTIVATION, address, element)
+        no = iec104.asdu(iec104.INTERROGATION, 46, address, element, negative=True)
+        yes = iec104.asdu(iec104.INTERROGATION, iec104.CONFIRMATION, address, element)
+        plant.exchange(SCANNER, GATEWAY, master.say(ask), station.say(yes if address == 3 else no), iec104.PORT)
+
+
+@pytest.mark.parametrize(("unknown", "found"), [(station_scan.ENOUGH, 1), (station_scan.ENOUGH - 1, 0)])
+def test_common_addresses_that_an_iec_104_station_does_not_know_are_a_scan(unknown: int, found: int) -> None:
+    plant = Plant()
+    interrogated(plant, unknown)
+    assert len(of(plant.findings(), "scan.stations")) == found
