@@ -33,6 +33,7 @@ from detectors.attacks.point_scan import PointScan
 from detectors.attacks.public_address import PublicAddress
 from detectors.attacks.repeats import Repeats
 from detectors.attacks.reporting import Reporting
+from detectors.attacks.slot_scan import SlotScan
 from detectors.attacks.spoofed_answer import SpoofedAnswer
 from detectors.attacks.spree import Spree
 from detectors.attacks.station_scan import StationScan
@@ -161,6 +162,7 @@ DETECTORS: tuple[Callable[[Options], Detector], ...] = (
     lambda _: Sweep(),
     lambda _: Addresses(),
     lambda _: StationScan(),
+    lambda _: SlotScan(),
     lambda _: Masters(),
     lambda _: Flood(),
     lambda _: Repeats(),
