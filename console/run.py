@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import logging
 import signal
 from collections.abc import Callable
@@ -23,6 +22,7 @@ from console.store.migrations import upgrade
 from console.store.models import Organisation, OrganisationKind, Subscription
 
 log = logging.getLogger(__name__)
+RECEIVED_BYTES = 262_144  # of a connection at a time: a batch has millions
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,13 +123,20 @@ def serve(settings: Settings, worker: bool = True) -> None:
     import waitress
 
     from console import create_app
+    from console.api.ingest import employ
     from console.gate import Gate, guard
     from console.notify.worker import start_beside
     from console.store.search import feed
     from console.store.search import worker as indexing
+    from console.takers import Takers, tune_collector
     from console.web.application import MAX_BODY_BYTES
 
+    takers = Takers(settings.store_url, settings.ingest_processes)
+    if settings.ingest_processes:
+        takers.start()  # before there are threads
     app = create_app(settings)
+    if settings.ingest_processes:
+        employ(app, takers)
     if not settings.elasticsearch_url:
         with app.extensions["fenghuo"].store.transaction() as session:
             feed.switch_off(session)
@@ -138,6 +145,7 @@ def serve(settings: Settings, worker: bool = True) -> None:
         host=settings.host,
         port=settings.port,
         threads=settings.threads,
+        recv_bytes=RECEIVED_BYTES,
         ident="",  # no word about the software
         max_request_body_size=MAX_BODY_BYTES + 65_536,  # the application answers what is a little too large itself
         max_request_header_size=32_768,
@@ -155,16 +163,14 @@ def serve(settings: Settings, worker: bool = True) -> None:
         raise KeyboardInterrupt
 
     signal.signal(signal.SIGTERM, stop)
-    # A batch is tens of thousands of small objects without cycles: looking through them and through all that was
-    # imported every 700 of them took a third of the time.
-    gc.freeze()
-    gc.set_threshold(50_000, 20, 50)
+    tune_collector()
     try:
         log.info("the console listens on %s", settings.base_url)
         server.run()  # returns on KeyboardInterrupt
     finally:
         with suppress(OSError):
             server.close()
+        takers.close()
         for process in beside:
             process.terminate()
         for process in beside:

@@ -32,6 +32,9 @@ class Settings(BaseSettings):
     ingest_at_once: int = Field(
         default=4, ge=1, le=64, description="batches of findings taken at a time; others get 429"
     )
+    ingest_processes: int = Field(
+        default=2, ge=0, le=32, description="processes that take batches in; 0: the console does it itself"
+    )
     trusted_proxy: str = Field(
         default="", description="address of a reverse proxy whose X-Forwarded-* headers are believed"
     )

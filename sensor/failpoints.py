@@ -11,12 +11,14 @@ each of them.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 
 VARIABLE = "FENGHUO_FAILPOINT"
 
 _armed: dict[str, int] = {}  # point: arrivals that are left
+_others: list[int] = []  # processes that die as well
 
 
 def arm(text: str) -> None:
@@ -25,6 +27,11 @@ def arm(text: str) -> None:
     name, _, arrival = text.partition(":")
     if name:
         _armed[name] = int(arrival or 1)
+
+
+def die_with(process: int) -> None:
+    """This process is a part of another one's program: at a point both die, as power would have it."""
+    _others.append(process)
 
 
 def failpoint(name: str) -> None:
@@ -36,7 +43,9 @@ def failpoint(name: str) -> None:
 def _arrive(name: str) -> None:
     _armed[name] -= 1
     if _armed[name] == 0:
-        os.kill(os.getpid(), signal.SIGKILL)
+        for process in (*_others, os.getpid()):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(process, signal.SIGKILL)
 
 
 arm(os.environ.get(VARIABLE, ""))

@@ -9,6 +9,7 @@ beside a sensor that sends as much as it can. At the end the store is asked whet
 from __future__ import annotations
 
 import argparse
+import contextlib
 import hashlib
 import http.client
 import json
@@ -20,9 +21,10 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import psutil
 from sqlalchemy import func, select
@@ -89,9 +91,17 @@ class Console:
                 time.sleep(0.1)
 
     def cpu(self) -> float:
-        """Seconds of processor time that it took so far."""
-        times = self.watched.cpu_times()
-        return times.user + times.system
+        """Seconds of processor time that it and the processes beside it took so far."""
+        return sum(times.user + times.system for times in self._each(psutil.Process.cpu_times))
+
+    def memory(self) -> int:
+        """Bytes that it and the processes beside it have to themselves, with a share of what they share."""
+        return sum(memory.pss for memory in self._each(psutil.Process.memory_full_info))
+
+    def _each(self, asked: Callable[[psutil.Process], Any]) -> Iterator[Any]:
+        for process in (self.watched, *self.watched.children(recursive=True)):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                yield asked(process)
 
     def end(self) -> None:
         """Ask it to end, and wait."""
@@ -123,7 +133,7 @@ class Sender:
             problem = sequence if problems == 0 else sequence % problems - problems
             fingerprint = hashlib.md5(b"%s%d" % (self.name.encode(), problem), usedforsecurity=False).hexdigest()
             values = {b"sensor": self.name.encode(), b"sequence": sequence, b"fingerprint": fingerprint.encode()}
-            parts.append(self.lines[sequence % len(self.lines)] % values)
+            parts.append(self.lines[problem % len(self.lines)] % values)
         return b'{"epoch":%d,"findings":[%b]}' % (EPOCH, b",".join(parts))
 
     def post(self, body: bytes, size: int = BATCH) -> bool:
@@ -246,8 +256,8 @@ def results(console: Console, seconds: float, wanted: str) -> Iterator[tuple[str
     for name, test in tests.items():
         if re.search(wanted, name):
             yield name, test()
-    memory = console.watched.memory_info().rss / 2**20
-    yield "console", f"{memory:,.0f} MiB resident, {sum(s.refused for s in senders)} batches told to wait"
+    refused = sum(s.refused for s in senders)
+    yield "console", f"{console.memory() / 2**20:,.0f} MiB in all its processes, {refused} batches told to wait"
     faults = set().union(*(s.faults for s in senders))
     yield "other answers", ", ".join(map(str, faults)) or "none"
     with open_store(console.settings.store_url).reader() as session:

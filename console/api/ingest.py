@@ -3,27 +3,32 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import threading
-from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Any, cast
 
-from flask import Blueprint, Response, current_app, jsonify, request
+from flask import Blueprint, Flask, Response, current_app, jsonify, request
 from flask_limiter.util import get_remote_address
 from sqlalchemy.exc import IntegrityError
 from werkzeug.exceptions import HTTPException
 
 from console.api.turns import Turns
 from console.services import configuration, enrolment, heartbeats, inventory, sensors
+from console.services.batches import Caller, UnknownKeyError, take
 from console.services.errors import ConflictError
-from console.services.ingest import check, ingest
-from console.services.intake import Batch, Enrolment, Heartbeat, NewKey, parse
+from console.services.ingest import Outcome
+from console.services.intake import Enrolment, Heartbeat, NewKey, parse
 from console.services.sensors import Key
 from console.store.models import Sensor
+from console.takers import NoTakersError, SameBatchError, StoreBusyError, TakerLostError, Takers
 from console.web.context import commit, console, db, now, public
 from console.web.security import csrf, limiter
-from sensor.failpoints import failpoint
 
+log = logging.getLogger(__name__)
 blueprint = Blueprint("ingest", __name__, url_prefix="/api/v1")
 csrf.exempt(blueprint)  # no cookie is read here: a key comes with each request
 
@@ -71,10 +76,11 @@ def _busy(seconds: int, status: int, message: str) -> Any:
 @dataclass(frozen=True, slots=True)
 class _Intake:
     """What an application takes in at a time. writing: held by who writes; threads queue for it here, for SQLite's own
-    waiting is a poll, and unfair. Other databases let several write."""
+    waiting is a poll, and unfair. Other databases let several write. takers: processes that do the work, if any."""
 
     turns: Turns
     writing: AbstractContextManager[Any]
+    takers: Takers | None = None
 
 
 @blueprint.record_once
@@ -85,6 +91,11 @@ def _bound(state: Any) -> None:
     state.app.extensions["fenghuo_ingest"] = _Intake(
         Turns(own.settings.ingest_at_once), threading.Lock() if sqlite else nullcontext()
     )
+
+
+def employ(app: Flask, takers: Takers) -> None:
+    """Let batches be taken in by other processes from now on."""
+    app.extensions["fenghuo_ingest"] = replace(app.extensions["fenghuo_ingest"], takers=takers)
 
 
 def _intake() -> _Intake:
@@ -99,28 +110,42 @@ def findings() -> Any:
         sensor = sensors.find_by_key(reader, _key(), now())
         if sensor is None:
             raise Unauthorised
-        name, caller = sensor.name, (sensor.organisation_id, sensor.id)
-    with _intake().turns.turn(*caller) as granted:
-        return _store(name) if granted else _busy(1, 429, "Too many batches at a time.")
+        caller = Caller(sensor.name, sensor.id, _key())
+        organisation_id = sensor.organisation_id
+    with _intake().turns.turn(organisation_id, caller.sensor_id) as granted:
+        return _store(caller) if granted else _busy(1, 429, "Too many batches at a time.")
 
 
-def _store(name: str) -> Any:
+def _store(caller: Caller) -> Any:
     try:
-        batch: Batch = parse(Batch, request.get_data(cache=False))
-        checked = check(name, batch.epoch, batch.findings)
-        with _intake().writing:
-            failpoint("ingest.before_store")
-            outcome = ingest(db(), _sensor(), checked, now())
-            failpoint("ingest.before_commit")
-            commit()
-        failpoint("ingest.after_commit")
-    except IntegrityError:  # the same batch came twice at a time: the second attempt will find the first
-        db().rollback()
+        outcome = _take(caller, request.get_data(cache=False))
+    except UnknownKeyError:
+        raise Unauthorised from None
+    except (IntegrityError, SameBatchError):  # the same batch came twice at a time: the second attempt finds the first
         return _busy(1, 503, "The same findings are being stored.")
+    except TakerLostError as error:
+        log.error("%s", error)
+        return _busy(1, 503, "The findings may not have been stored.")
+    except StoreBusyError:
+        return _busy(5, 503, "The store is busy. Try again in a moment.")
     rejected = [{"finding.id": finding_id, "reason": reason} for finding_id, reason in outcome.rejected]
     return jsonify(
         acknowledged=outcome.acknowledged, stored=outcome.stored, duplicates=outcome.duplicates, rejected=rejected
     )
+
+
+def _take(caller: Caller, body: bytes) -> Outcome:
+    intake, clock = _intake(), console().clock
+
+    @contextmanager
+    def turn() -> Iterator[datetime]:
+        with intake.writing:
+            yield clock()
+
+    if intake.takers is not None:
+        with suppress(NoTakersError):  # then the console does it itself
+            return intake.takers.take(caller, body, intake.writing, clock)
+    return take(console().store, caller, body, turn)
 
 
 @blueprint.post("/assets")

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
 
-from pydantic_core import to_json
-
 from console.services.intake import FindingRecord
-from console.store.many import Encoded
+from console.store.engine import json_text
+from console.store.many import Ready
 from console.store.search.document import tokens
+from console.store.storable import storable
 
 
 @dataclass(slots=True)
@@ -20,24 +20,24 @@ class Draft:
 
     record: FindingRecord
     values: dict[str, Any]
-    frames: Encoded
-    pdus: Encoded
-    _words: str | None = None
+    frames: Ready
+    pdus: Ready
+    _words: Ready | None = None
 
     @classmethod
     def of(cls, record: FindingRecord) -> Draft:
         """Of a record."""
-        return cls(record, _values(record), _encoded(record.frames), _encoded(record.pdus))
+        return cls(record, _values(record), _json(record.frames), _json(record.pdus))
 
-    def words(self) -> str:
+    def words(self) -> Ready:
         """The tokens by which its row is found."""
         if self._words is None:
-            self._words = tokens(SimpleNamespace(**self.values))
+            self._words = Ready(storable(tokens(SimpleNamespace(**self.values))))
         return self._words
 
 
-def _encoded(value: list[Any]) -> Encoded:
-    return Encoded(to_json(value).decode())
+def _json(value: Any) -> Ready:
+    return Ready(storable(json_text(value)))
 
 
 def _values(record: FindingRecord) -> dict[str, Any]:
@@ -53,7 +53,7 @@ def _values(record: FindingRecord) -> dict[str, Any]:
         "destination_ip": record.destination_ip or record.destination_mac,
         "destination_port": record.destination_port,
         "station": record.station,
-        "risk": risk(record),
+        "risk": _json(risk(record)),
         "capture": record.capture,
         **rule(record),
         **told(record),

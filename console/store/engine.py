@@ -83,19 +83,19 @@ def open_store(url: str) -> Store:
             engine = create_engine(
                 parsed, pool_pre_ping=True,
                 connect_args={"options": POSTGRESQL_OPTIONS, "connect_timeout": 10},
-                json_serializer=_json, **POOL,
+                json_serializer=json_text, **POOL,
             )  # fmt: skip
         except ModuleNotFoundError:
             raise StoreUrlError("PostgreSQL needs the extra of that name: pip install 'fenghuo[postgresql]'") from None
     else:
-        engine = create_engine(parsed, connect_args={"timeout": BUSY_TIMEOUT_MS / 1000}, json_serializer=_json)
+        engine = create_engine(parsed, connect_args={"timeout": BUSY_TIMEOUT_MS / 1000}, json_serializer=json_text)
         event.listen(engine, "connect", _prepare_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
     event.listen(engine, "before_cursor_execute", _clean_texts, retval=True)
     return Store(engine)
 
 
-def _json(value: Any) -> str:
+def json_text(value: Any) -> str:
     """Compact JSON, and Chinese as it is: half as long as the standard library's, in half the time."""
     try:
         return to_json(value).decode()

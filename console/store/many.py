@@ -7,18 +7,20 @@ has them there. Nothing is flushed, refreshed or given back.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import JSON, Dialect, String, Table
 from sqlalchemy.orm import Session
 from sqlalchemy.sql.schema import Column, ScalarElementColumnDefault
 
+from console.store.base import UtcDateTime
 from console.store.engine import CLEAN
 from console.store.storable import storable
 
 
-class Encoded(str):
-    """JSON text for a column of JSON, written already."""
+class Ready(str):
+    """Text as a driver takes it: storable, and JSON already where the column keeps JSON."""
 
     __slots__ = ()
 
@@ -50,8 +52,15 @@ def _encoder(column: Column[Any], dialect: Dialect) -> Callable[[Any], Any] | No
     """What makes the driver's value of a column's; None where they are the same."""
     kind = column.type
     process = kind.dialect_impl(dialect).bind_processor(dialect)
+    if isinstance(kind, UtcDateTime) and dialect.name == "sqlite":
+        return _time_text
     if isinstance(kind, JSON):
-        return lambda value: value if type(value) is Encoded or process is None else process(value)
+        return lambda value: value if type(value) is Ready or process is None else process(value)
     if isinstance(kind, String) and process is None:
         return lambda value: storable(value) if type(value) is str else value
     return process
+
+
+def _time_text(moment: datetime | None) -> str | None:
+    """A time as SQLAlchemy writes it into SQLite, in a sixth of the time."""
+    return None if moment is None else moment.astimezone(UTC).isoformat(" ", "microseconds")[:-6]
