@@ -111,7 +111,7 @@ def newest_versions(session: Session, collection: Collection, wanted: set[str]) 
         query = select(SharedObject.stix_id, func.max(SharedObject.version)).where(
             SharedObject.collection_id == collection.id, SharedObject.stix_id.in_(some)
         )
-        found |= dict(session.execute(query.group_by(SharedObject.stix_id)).tuples().all())
+        found |= dict(session.execute(query.group_by(SharedObject.stix_id)).all())
     return found
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -10,10 +11,10 @@ from pathlib import Path
 
 import httpx
 import pytest
-import waitress
 from support import proxy as network
 from support.programs import until
 from support.proxy import Proxy
+from support.serving import served
 
 from chaos import programs
 from chaos.ledger import Ledger
@@ -61,13 +62,11 @@ class Far:
         self.clock = Clock()
         app = create_app(settings, self.clock)
         self.store = app.extensions["fenghuo"].store
-        self.server = waitress.create_server(app, host="127.0.0.1", port=0, threads=4)
-        self.thread = threading.Thread(target=self.server.run, daemon=True)
-        self.thread.start()
+        self._ended = contextlib.ExitStack()
+        self.port = self._ended.enter_context(served(app))
 
     def close(self) -> None:
-        self.server.close()
-        self.thread.join(10)
+        self._ended.close()
         self.store.engine.dispose()
 
 
@@ -80,7 +79,7 @@ def far(tmp_path: Path) -> Iterator[Far]:
 
 @pytest.fixture
 def between(far: Far) -> Iterator[Proxy]:
-    with Proxy(far.server.effective_port) as running:
+    with Proxy(far.port) as running:
         yield running
 
 

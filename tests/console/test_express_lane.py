@@ -6,9 +6,9 @@ import threading
 import time
 
 import pytest
-import waitress
 from records import EPOCH, STOP, record
 from sqlalchemy import func, select
+from support.serving import served
 
 from console.store.models import Finding, FindingReceipt, SensorEpoch
 from detectors.finding import Severity
@@ -21,12 +21,8 @@ QUEUE = 12_000
 
 @pytest.fixture
 def url(app):
-    server = waitress.create_server(app, host="127.0.0.1", port=0, threads=4)
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    yield f"http://127.0.0.1:{server.effective_port}"
-    server.close()
-    thread.join(10)
+    with served(app) as port:
+        yield f"http://127.0.0.1:{port}"
 
 
 @pytest.fixture
