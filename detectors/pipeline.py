@@ -22,6 +22,7 @@ from detectors.asset_changed import AssetChanged
 from detectors.assets.ledger import Ledger
 from detectors.attacks.addresses import Addresses
 from detectors.attacks.clocks import Clocks
+from detectors.attacks.discovery import Discovery
 from detectors.attacks.flood import Flood
 from detectors.attacks.function_scan import FunctionScan
 from detectors.attacks.goose_stream import GooseStream
@@ -163,6 +164,7 @@ DETECTORS: tuple[Callable[[Options], Detector], ...] = (
     lambda _: Addresses(),
     lambda _: StationScan(),
     lambda _: SlotScan(),
+    lambda _: Discovery(),
     lambda _: Masters(),
     lambda _: Flood(),
     lambda _: Repeats(),
