@@ -33,6 +33,7 @@ from detectors.attacks.passwords import Passwords
 from detectors.attacks.point_scan import PointScan
 from detectors.attacks.public_address import PublicAddress
 from detectors.attacks.repeats import Repeats
+from detectors.attacks.replayed_commands import ReplayedCommands
 from detectors.attacks.reporting import Reporting
 from detectors.attacks.slot_scan import SlotScan
 from detectors.attacks.spoofed_answer import SpoofedAnswer
@@ -168,6 +169,7 @@ DETECTORS: tuple[Callable[[Options], Detector], ...] = (
     lambda _: Masters(),
     lambda _: Flood(),
     lambda _: Repeats(),
+    lambda _: ReplayedCommands(),
     lambda _: SpoofedAnswer(),
     lambda _: Iec104Sequence(),
     lambda _: GooseStream(),

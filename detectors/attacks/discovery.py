@@ -1,4 +1,4 @@
-"""Discovery: who searches for devices by messages to everybody, and who renames, readdresses or resets PROFINET stations.
+"""Discovery: who searches for devices by messages to everybody, and who renames or resets PROFINET stations.
 
 Catches (`search.new`) a host that begins to search by PROFINET DCP Identify, BACnet Who-Is or Who-Has, or EtherNet/IP
 List Identity to a broadcast address, although the network was watched for ten minutes in which it never did: whoever
