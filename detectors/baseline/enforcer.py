@@ -1,9 +1,9 @@
-"""Comparing traffic with a baseline: hosts, talkers, roles, functions, objects, hardware addresses that are not in it.
+"""Comparing traffic with a baseline: hosts, talkers, roles, functions, objects, values, hardware addresses not in it.
 
 The baseline becomes tables when a run begins (detectors/baseline/tables.py). A behaviour is compared once, when new,
 by columns; it is described only where its codes do not say enough. Afterwards what is not normal is counted by columns.
-Blind to a known host that does known things at the wrong time or with wrong values (tags and rhythm see those), and to
-answers: what a device answers belongs to what was asked. Techniques: T0848, T0855, T0830 where they apply.
+Blind to a known host that does known things at the wrong time (rhythm sees that), and to answers: what a device answers
+belongs to what was asked. Techniques: T0848, T0855, T0836, T0830 where they apply.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from detectors.baseline.extents import Extent, Extents, written
 from detectors.baseline.identify import Identifier, Identity, column_extent
 from detectors.baseline.macs import Neighbours, mac_text
 from detectors.baseline.tables import Rows, Tables, Types
+from detectors.baseline.values import ValueRanges
 from detectors.contract import Fresh, Labels, Scene, alike, ends, station_of
 from detectors.finding import Finding, Severity, Text, rfc3339
 from detectors.knowledge import NOTHING
@@ -84,6 +85,7 @@ class Enforcer:
         self._neighbours = Neighbours()
         self._fresh = Fresh()
         self._label = Labels()  # by behaviour: number of its deviation
+        self._ranges = ValueRanges()
         self._deviations: list[_Deviation] = []
         self._index: dict[tuple[object, ...], int] = {}
         self._judged = 0
@@ -92,6 +94,7 @@ class Enforcer:
         """See Detector."""
         self._compare(scene)
         self._addresses(batch, scene)
+        self._values(batch, scene)
         if not self._deviations:
             return ()
         label = self._label[batch.columns.behaviour]
@@ -172,9 +175,10 @@ class Enforcer:
         if self._identifier.ranged(view.behaviours.table, rows).all():
             name, line = self._line(lines, self._identity(scene, int(rows[0])))
             if line is not None and line.state is State.APPROVED:
-                rows = rows[~_inside(view.behaviours.table.take(rows), line.objects)]
-                if len(rows):
-                    self._objects(scene, rows, line)
+                inside = _inside(view.behaviours.table.take(rows), line.objects)
+                self._ranges.hold(rows[inside], line)
+                if not inside.all():
+                    self._objects(scene, rows[~inside], line)
                 return
         for row in rows.tolist():
             identity = self._identity(scene, row)
@@ -191,6 +195,8 @@ class Enforcer:
                 outside = [it for it in identity.extents if line is None or not line.objects.covers(it)]
                 if outside or not identity.described:
                     self._objects(scene, np.array([row]), line or lines[0][1], outside)
+                elif line is not None:
+                    self._ranges.hold(np.array([row]), line)
                 continue
             self._label[row] = at
 
@@ -233,6 +239,23 @@ class Enforcer:
             self._note(scene, at, "baseline.new-object", row, identity, _same(f"{identity.name} {shown}"))
         self._deviations[at].more += max(len(rows) - MAX_NAMED, 0)
         self._label[rows] = at
+
+    def _values(self, batch: EventBatch, scene: Scene) -> None:
+        """Values outside the range of their line."""
+        columns = batch.columns
+        for line, rows, far in self._ranges.outside(batch):
+            low, high = line.values or (0, 0)
+            row = int(columns.behaviour[rows[0]])
+            expected = Text(f"{line.name} 的数值 {low} 至 {high}", f"{line.name} with values {low} to {high}")
+            station = _station(scene.view.behaviours.table[row])
+            it = self._deviations[self._deviation(scene, "baseline.new-value", row, expected, station)]
+            for behaviour, value in zip(columns.behaviour[rows], columns.value[rows].tolist(), strict=True):
+                request = self._request(scene, int(behaviour), self._identity(scene, int(behaviour)))
+                it.note(_same(f"{request} = {value}"), Severity.MEDIUM if far else Severity.LOW)
+                if it.more:
+                    break
+            it.problem.add(len(rows), int(columns.ts_ns[rows].min()), int(columns.ts_ns[rows].max()))
+            scene.show(it.problem.exhibit, batch, rows.tolist())
 
     def _identity(self, scene: Scene, row: int) -> Identity:
         return self._identifier.identity(scene.view, row, scene.matcher)
