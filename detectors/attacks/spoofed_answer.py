@@ -44,6 +44,15 @@ class _Past(NamedTuple):
     anomalies: npt.NDArray[np.uint32]
 
 
+class _Near(NamedTuple):
+    """The part of a past that is compared. place: where it stands in it. torn, torn_ns: events behind missing bytes."""
+
+    past: _Past
+    place: npt.NDArray[np.int64]
+    torn: npt.NDArray[np.int32]
+    torn_ns: npt.NDArray[np.int64]
+
+
 class SpoofedAnswer:
     """See the module."""
 
@@ -60,9 +69,12 @@ class SpoofedAnswer:
             self._past.append(_Past(*(getattr(batch.columns, name).copy() for name in _Past._fields)))
             self._rows += batch.size
             anomalies = batch.columns.anomalies
-            for row in np.flatnonzero((anomalies & (Anomaly.ORPHAN | UNSOUND)) == Anomaly.ORPHAN)[:MOST].tolist():
-                if batch.columns.protocol[row] in NUMBERED:
-                    self._judge(batch, row, scene)
+            rows = np.flatnonzero((anomalies & (Anomaly.ORPHAN | UNSOUND)) == Anomaly.ORPHAN)[:MOST]
+            rows = rows[np.isin(batch.columns.protocol[rows], NUMBERED)]
+            if len(rows):
+                near = [_near(past, batch, rows) for past in self._past]
+                for row in rows.tolist():
+                    self._judge(batch, row, near, scene)
             while self._rows - len(self._past[0].ts_ns) > PAST_ROWS:
                 self._rows -= len(self._past.popleft().ts_ns)
         return self._cases.say(scene, final=False)
@@ -71,13 +83,13 @@ class SpoofedAnswer:
         """See Detector."""
         return self._cases.say(scene, final=True)
 
-    def _judge(self, batch: EventBatch, row: int, scene: Scene) -> None:
-        """Look for the answer that came before this one."""
+    def _judge(self, batch: EventBatch, row: int, near: list[_Near], scene: Scene) -> None:
+        """Look for the answer that came before this one. near: what of the past may have to do with it."""
         c = batch.columns
-        if self._incomplete(batch, row, scene):
+        if _incomplete(batch, row, near, scene):
             return
         requests, answers = 0, []
-        for past in self._past:
+        for past, place, _, _ in near:
             same = (
                 (past.conversation == c.conversation[row])
                 & (past.transaction == c.transaction[row])
@@ -85,8 +97,8 @@ class SpoofedAnswer:
                 & (past.protocol == c.protocol[row])
                 & (np.abs(past.ts_ns - c.ts_ns[row]) <= WITHIN_NS)
             )
-            if past is self._past[-1]:
-                same[row:] = False
+            if past is near[-1].past:
+                same &= place < row
             requests += int((same & (past.kind == Kind.REQUEST)).sum())
             paired = same & (past.kind == Kind.RESPONSE) & (past.request >= 0) & ((past.anomalies & UNSOUND) == 0)
             answers += [(past, at) for at in np.flatnonzero(paired).tolist()]
@@ -113,18 +125,20 @@ class SpoofedAnswer:
         scene.show_frame(case.problem.exhibit, int(first.frame[at]))
         scene.show(case.problem.exhibit, batch, (row,))
 
-    def _incomplete(self, batch: EventBatch, row: int, scene: Scene) -> bool:
-        """Whether bytes of the conversation are missing: then a request may be read after its answer, or never."""
-        c = batch.columns
-        parked = scene.view.parked
-        conversation = int(c.conversation[row])
-        if parked[2 * conversation] or parked[2 * conversation + 1]:
-            return True
-        return any(
-            (
-                (past.conversation == conversation)
-                & ((past.anomalies & Anomaly.GAP) != 0)
-                & (np.abs(past.ts_ns - c.ts_ns[row]) <= WITHIN_NS)
-            ).any()
-            for past in self._past
-        )
+
+def _near(past: _Past, batch: EventBatch, rows: npt.NDArray[np.int64]) -> _Near:
+    """What of a past may have to do with these answers: there are few of them, and their numbers are rare."""
+    conversation, transaction = batch.columns.conversation[rows], batch.columns.transaction[rows]
+    place = np.flatnonzero(np.isin(past.transaction, transaction) & np.isin(past.conversation, conversation))
+    torn = np.flatnonzero((past.anomalies & Anomaly.GAP) != 0)
+    return _Near(_Past._make(column[place] for column in past), place, past.conversation[torn], past.ts_ns[torn])
+
+
+def _incomplete(batch: EventBatch, row: int, near: list[_Near], scene: Scene) -> bool:
+    """Whether bytes of the conversation are missing: then a request may be read after its answer, or never."""
+    c = batch.columns
+    parked = scene.view.parked
+    conversation = int(c.conversation[row])
+    if parked[2 * conversation] or parked[2 * conversation + 1]:
+        return True
+    return any(((it.torn == conversation) & (np.abs(it.torn_ns - c.ts_ns[row]) <= WITHIN_NS)).any() for it in near)
