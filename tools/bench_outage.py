@@ -94,9 +94,7 @@ def books(store: Store, made: Counter[tuple[str, int]]) -> tuple[Counter[tuple[s
     """What is stored of the rules that were made, and what is counted as lost, by rule and severity."""
     with store.reader() as session:
         rows = session.execute(
-            select(Finding.rule_id, Finding.severity, func.sum(Finding.count)).group_by(
-                Finding.rule_id, Finding.severity
-            )
+            select(Finding.rule_id, Finding.severity, func.count()).group_by(Finding.rule_id, Finding.severity)
         )
         rules = {rule for rule, _ in made}
         stored = Counter({(rule, severity): int(count) for rule, severity, count in rows if rule in rules})
