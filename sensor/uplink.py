@@ -284,6 +284,7 @@ class Uplink:
         and with every new one.
         """
         version: str | None = None
+        asked_to_wait = False
         next_beat = resume = time.monotonic()
         while not stop.is_set():
             trouble: UplinkError | SpoolError | None = None
@@ -293,10 +294,14 @@ class Uplink:
                 if time.monotonic() >= next_beat:
                     next_beat = time.monotonic() + HEARTBEAT_S
                     told = counters()
-                    if told is not None and self.heartbeat(told) != version:
-                        config = self.fetch_config()
-                        on_config(config)
-                        version = config.version
+                    if told is not None:
+                        wanted = self.heartbeat(told)
+                        if not asked_to_wait:  # it is back: what is grave need not wait for the rest of a long pause
+                            resume, sending = time.monotonic(), True
+                        if wanted != version:
+                            config = self.fetch_config()
+                            on_config(config)
+                            version = config.version
             except (UplinkError, SpoolError) as error:
                 trouble = error
             try:
@@ -307,6 +312,9 @@ class Uplink:
                 self._tell(trouble)
             if trouble is not None:
                 resume = time.monotonic() + self._pause(trouble)
+                asked_to_wait = (
+                    isinstance(trouble, SpoolError) or trouble.permanent or trouble.retry_after_s is not None
+                )
             if not busy:  # a pause in sending is none in beating: who waits is not silent
                 rest = min(resume, next_beat) - time.monotonic() if not sending or trouble is not None else 0.0
                 stop.wait(max(IDLE_S, rest))

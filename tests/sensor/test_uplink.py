@@ -511,3 +511,24 @@ def test_a_failing_heartbeat_does_not_hold_findings_back(console, spool, connect
     connect(console.url).run(Once(), dict, lambda config: None)
     assert sorted(console.stored) == [1, 2]
     assert spool.depth == 0
+
+
+@pytest.mark.parametrize(
+    ("reply", "sent"), [((500, {}, b""), True), ((503, {"Retry-After": "900"}, b""), False)], ids=["broken", "busy"]
+)
+def test_a_console_that_answers_a_heartbeat_gets_findings_at_once_unless_it_asked_to_wait(
+    console, spool, connect, monkeypatch, reply, sent
+):
+    monkeypatch.setattr("sensor.uplink.FIRST_PAUSE_S", 900.0)
+    monkeypatch.setattr("sensor.uplink.HEARTBEAT_S", 0.01)
+    fill(spool, 2)
+    console.script = [(200, {}, b'{"config_version": ""}'), (200, {}, b'{"indicators": []}'), reply]
+
+    class Patient(threading.Event):
+        def wait(self, timeout=None):
+            if len(console.beats) > 5:
+                self.set()
+            return super().wait(0.01)
+
+    connect(console.url).run(Patient(), dict, lambda config: None)
+    assert (spool.depth == 0) is sent
