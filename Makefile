@@ -71,7 +71,7 @@ SECONDS ?= 60
 fuzz: dev ## mutated messages of every protocol through the decoder, SECONDS=60 for each
 	@$(VENV)/python -m tools.fuzz --seconds $(SECONDS) $(ARGS)
 
-chaos: dev ## kill sensor, console and worker at random and at every step; is anything lost? (ARGS="--kills 2000 --seed 1")
+chaos: dev ## kill sensor, console, worker (--store postgresql, --index: those too) at random and at every step: what is lost? (ARGS=--help)
 	@PYTHONPATH=tests:. nice $(VENV)/python -m chaos $(ARGS)
 
 mutate: dev ## change one field of each sample of the rules: does the match break? (ARGS=a rule)

@@ -18,7 +18,7 @@ from console.services.errors import InvalidError
 from console.services.subscriptions import PullReport
 from console.settings import Settings, secret_key
 from console.store.engine import Store, open_store
-from console.store.migrations import upgrade
+from console.store.migrations import PATIENCE_S, upgrade_once_there
 from console.store.models import Organisation, OrganisationKind, Subscription
 
 log = logging.getLogger(__name__)
@@ -33,17 +33,17 @@ class Credentials:
     password: str
 
 
-def open_migrated(settings: Settings) -> Store:
-    """The store of the settings with the newest schema; made where there is none."""
+def open_migrated(settings: Settings, patience_s: float = 0.0) -> Store:
+    """The store of the settings with the newest schema; made where there is none. patience_s: to wait for a server."""
     settings.data_dir.mkdir(parents=True, exist_ok=True)
     store = open_store(settings.store_url)
-    upgrade(store)
+    upgrade_once_there(store, patience_s)
     return store
 
 
 def is_initialised(settings: Settings) -> bool:
-    """True when this console has an organisation."""
-    with open_migrated(settings).reader() as session:
+    """True when this console has an organisation. Asked by what then runs for months: see upgrade_once_there."""
+    with open_migrated(settings, PATIENCE_S).reader() as session:
         return session.scalar(select(Organisation.id).limit(1)) is not None
 
 

@@ -2,10 +2,10 @@
 
 Frames are decoded and looked at in a process of its own (detectors/worker); what dies with it costs one batch.
 
-The order of things on a capture: inspect it to its end, put its findings on disk, note that this capture is done, send.
-A crash before the note inspects it again; a crash after it sends what is on disk. On an interface findings are put on
-disk as they come, every FLUSH_S; trouble with the disk, the console or the interface never ends it. What the console
-last said (this sensor's name, indicators) is kept beside the spool, so that a sensor starts and finds without one.
+The order of things on a capture: inspect it to its end, put its findings on disk, all of them once (capture_notes.py),
+send. On an interface findings are put on disk as they come, every FLUSH_S; trouble with the disk, the console or the
+interface never ends it. What the console last said (this sensor's name, indicators) is kept beside the spool, so that a
+sensor starts and finds without one.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ import dataclasses
 import hashlib
 import json
 import logging
-import os
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from detectors import knowledge
 from detectors.bundle.keeper import Keeper
 from detectors.bundle.signed import BundleError
+from detectors.capture_notes import CaptureNotes, load_note, write_note
 from detectors.carving.store import QUOTA_BYTES, Store
 from detectors.content import rules_folder
 from detectors.finding import Finding, FindingId, to_dict
@@ -59,7 +59,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 FIRST_CONFIG_PAUSE_S = 2.0
-T = TypeVar("T")
 GIVE_UP_S = 60.0  # with `once`: how long to wait for a console that takes nothing
 LAST_SEND_S = 5.0  # at the end: how long what was found last may take to be sent; the rest waits on disk
 DIGEST_BYTES = 1 << 20
@@ -108,6 +107,8 @@ class SensorProgram:
         self._change = threading.Lock()
         self._say = say
         self._spool = Spool(folder / "spool", self._loss_line, quota_bytes=spool_bytes)
+        self._name = name  # before anything is taken up: what is lost has an id too
+        self._notes = CaptureNotes(folder, self._spool)
         self._uplink: Uplink | OneWaySender
         if one_way:
             self._uplink = OneWaySender(one_way, key.key if isinstance(key, SensorKey) else key, self._spool, name)
@@ -116,7 +117,6 @@ class SensorProgram:
         self._stop = threading.Event()
         self._artifacts, self._artifacts_bytes = artifacts, artifacts_bytes
         self._known = threading.Event()
-        self._name = name
         self._indicators: Sequence[Mapping[str, Any]] = ()
         self._counters: dict[str, Any] = {}
         self._feed: LiveFeed | None = None
@@ -214,9 +214,8 @@ class SensorProgram:
 
     def _inspect_all(self, captures: Sequence[str], *, once: bool) -> int:
         code = 0
-        done = self._done()
         for path in captures:
-            code = max(code, self._inspect(path, done))
+            code = max(code, self._inspect(path))
             if self._stop.is_set():
                 return code
         if once:
@@ -344,11 +343,11 @@ class SensorProgram:
         refused = {"findings_refused": self._refused}
         self._counters = self._feed.counters() | self._worker.counters() | refused
 
-    def _inspect(self, path: str, done: set[str]) -> int:
+    def _inspect(self, path: str) -> int:
         """Inspect one capture; 2 where it cannot be read."""
         try:
             digest = _digest(path)
-            if digest in done:
+            if self._notes.inspected(digest):
                 self._say(f"{path}: inspected before")
                 return 0
             capture = open_capture(path)
@@ -374,10 +373,8 @@ class SensorProgram:
             services.close()
         findings = merge(found)
         for finding in findings:
-            self._spooled(finding)
-        self._spool.flush()
-        done.add(digest)
-        _replace(self._folder / "captures.json", sorted(done))
+            self._vitals.found(finding)
+        self._refused += self._notes.take(digest, [self._line(finding, 0) for finding in findings])
         for counter, value in counters.items():
             if isinstance(value, int):
                 self._counters[counter] = self._counters.get(counter, 0) + value
@@ -445,7 +442,8 @@ class SensorProgram:
         if changed:
             self._apply()
             self._say(f"configuration {self._keeper.now.version} of the console is in force")
-        _replace(self._folder / "config.json", {"sensor": self._name, "indicators": list(config.indicators)})
+        said = {"sensor": self._name, "indicators": list(config.indicators)}
+        write_note(self._folder / "config.json", [json.dumps(said)])
         if self._name:
             self._known.set()
 
@@ -482,12 +480,9 @@ class SensorProgram:
         """Take up what the console said last time."""
         self._keeper.recall()
         self._declared = self._keeper.applied(self._local)
-        kept = _load(self._folder / "config.json", dict)
+        kept = load_note(self._folder / "config.json", dict)
         self._name = self._name or str(kept.get("sensor", ""))
         self._indicators = [item for item in kept.get("indicators", []) if isinstance(item, dict)]
-
-    def _done(self) -> set[str]:
-        return {str(digest) for digest in _load(self._folder / "captures.json", list)}
 
 
 def _digest(path: str) -> str:
@@ -497,26 +492,3 @@ def _digest(path: str) -> str:
         while part := file.read(DIGEST_BYTES):
             digest.update(part)
     return digest.hexdigest()
-
-
-def _load(path: Path, kind: type[T]) -> T:
-    """A note as JSON; empty where there is none. A damaged one is set aside, and the sensor starts without it."""
-    try:
-        value = json.loads(path.read_text("utf-8"))
-        if isinstance(value, kind):
-            return value
-    except FileNotFoundError:
-        return kind()
-    except (ValueError, OSError) as error:
-        log.warning("%s cannot be read (%s); going on without it", path, error)
-    return kind()
-
-
-def _replace(path: Path, value: object) -> None:
-    """Write a note so that a crash leaves the old one or the new one."""
-    partial = path.with_suffix(".partial")
-    with open(partial, "w", encoding="utf-8") as file:
-        json.dump(value, file, ensure_ascii=False)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(partial, path)

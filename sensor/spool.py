@@ -32,7 +32,7 @@ import os
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Set
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -70,6 +70,7 @@ MAX_GRAVE = 2_000  # grave findings kept in memory, to be sent ahead of their tu
 MAX_GRAVE_BYTES = 8 * 1024 * 1024  # those that do not fit are sent in their turn
 MAX_GRAVE_BLOCKS = 64  # read for that at start
 _RESERVED = 10  # one tenth of the quota is for critical findings
+MAX_SEQUENCE = 2**63 - 1
 _STATE = "state.json"
 _BALLAST = "reserve"
 
@@ -201,6 +202,27 @@ class Spool:
             if self._waiting > self._max_waiting:
                 self._shed_waiting()
             return record.sequence
+
+    @staticmethod
+    def fits(build: Build) -> bool:
+        """Whether `append` would take this."""
+        try:
+            _record(MAX_SEQUENCE, build)
+        except (ValueError, TypeError):
+            return False
+        return True
+
+    def append_all(self, builds: Sequence[Build], note: Callable[[int], None]) -> None:
+        """Take these, which fit, under sequences side by side. note: called with the first one before any of them can
+        get onto disk; what it raises comes out, and nothing was taken.
+        """
+        with self._mutex:
+            note(self._next)
+            for build in builds:
+                self.append(build)
+                if self._waiting > self._max_waiting // 2:
+                    with contextlib.suppress(SpoolError):  # it stays in memory, and what has no room there is counted
+                        self.flush()
 
     def relay(self, record: Record) -> None:
         """Take what another spool gave, under the sequence that it has there. ValueError where that is not the next."""

@@ -57,41 +57,75 @@ def _run(command: list[str], folder: Path) -> None:
         raise ServerError(f"{command[0]}: {(done.stderr or done.stdout).strip()[-500:]}")
 
 
+class Server:
+    """A cluster of its own in a folder of its own; a context manager. `kill` and `start` as often as wanted."""
+
+    def __init__(self, options: tuple[str, ...] = FAST) -> None:
+        """ServerError where it cannot be made."""
+        found = programs()
+        if found is None:
+            raise ServerError(why_not())
+        self._programs, self._options = found, options
+        self._process: subprocess.Popen[bytes] | None = None
+        self._folder = Path(tempfile.mkdtemp(prefix="fenghuo-pg-"))
+        try:
+            if os.geteuid() == 0:
+                os.chown(self._folder, NOBODY, NOBODY)
+            initdb = [str(found / "initdb"), "-D", str(self._data), "-U", USER, "-A", "trust", "-E", "UTF8"]
+            _run([*initdb, "--locale=C.UTF-8", "--no-sync"], self._folder)
+        except BaseException:
+            shutil.rmtree(self._folder, ignore_errors=True)
+            raise
+
+    @property
+    def _data(self) -> Path:
+        return self._folder / "data"
+
+    def url(self, name: str) -> str:
+        """The SQLAlchemy URL of a database. "postgres" is there; others are the caller's to make."""
+        return f"postgresql+psycopg://{USER}@/{name}?host={quote(str(self._folder), safe='')}"
+
+    def start(self) -> None:
+        """Start it and wait until it answers; after `kill` it goes on with what it has on disk. ServerError."""
+        command = [str(self._programs / "postgres"), "-D", str(self._data), "-k", str(self._folder)]
+        with (self._folder / "log").open("ab") as log:
+            self._process = subprocess.Popen(  # type: ignore[call-overload]
+                [*command, "-c", "listen_addresses=", *self._options],
+                cwd=self._folder, stdin=subprocess.DEVNULL, stdout=log, stderr=log, preexec_fn=_end_with_parent, **_as_nobody(),  # noqa: E501, PLW1509  (it only asks the kernel)
+            )  # fmt: skip
+        assert self._process is not None
+        _await(self._process, self._programs, self._folder)
+
+    def kill(self) -> None:
+        """End it at once, all its processes, without a last word on disk (an immediate shutdown)."""
+        self._end(signal.SIGQUIT)
+
+    def stop(self) -> None:
+        """End it and remove what it kept."""
+        self._end(signal.SIGINT)
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _end(self, number: signal.Signals) -> None:
+        process, self._process = self._process, None
+        if process is None or process.poll() is not None:
+            return
+        process.send_signal(number)
+        try:
+            process.wait(PATIENCE_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
 @contextmanager
 def running(options: tuple[str, ...] = FAST) -> Iterator[Callable[[str], str]]:
-    """A server; gives a function from a database's name to its SQLAlchemy URL. ServerError where it does not start.
-
-    The database "postgres" is there; others are the caller's to make.
-    """
-    bin_folder = programs()
-    if bin_folder is None:
-        raise ServerError(why_not())
-    folder = Path(tempfile.mkdtemp(prefix="fenghuo-pg-"))
-    server: subprocess.Popen[bytes] | None = None
+    """A server; gives a function from a database's name to its SQLAlchemy URL. ServerError where it does not start."""
+    server = Server(options)
     try:
-        if os.geteuid() == 0:
-            os.chown(folder, NOBODY, NOBODY)
-        data = folder / "data"
-        initdb = [str(bin_folder / "initdb"), "-D", str(data), "-U", USER, "-A", "trust", "-E", "UTF8"]
-        _run([*initdb, "--locale=C.UTF-8", "--no-sync"], folder)
-        log = (folder / "log").open("wb")
-        server = subprocess.Popen(  # type: ignore[call-overload]
-            [str(bin_folder / "postgres"), "-D", str(data), "-k", str(folder), "-c", "listen_addresses=", *options],
-            cwd=folder, stdin=subprocess.DEVNULL, stdout=log, stderr=log, preexec_fn=_end_with_parent, **_as_nobody(),  # noqa: PLW1509  (it only asks the kernel)
-        )  # fmt: skip
-        log.close()
-        assert server is not None
-        _await(server, bin_folder, folder)
-        yield lambda name: f"postgresql+psycopg://{USER}@/{name}?host={quote(str(folder), safe='')}"
+        server.start()
+        yield server.url
     finally:
-        if server is not None and server.poll() is None:
-            server.send_signal(signal.SIGINT)
-            try:
-                server.wait(PATIENCE_S)
-            except subprocess.TimeoutExpired:
-                server.kill()
-                server.wait()
-        shutil.rmtree(folder, ignore_errors=True)
+        server.stop()
 
 
 def _await(server: subprocess.Popen[bytes], bin_folder: Path, folder: Path) -> None:

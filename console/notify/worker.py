@@ -29,7 +29,7 @@ from console.services.subscriptions import pull_due
 from console.settings import Settings, secret_key
 from console.sharing.taxii_client import Budget
 from console.store.engine import open_store
-from console.store.migrations import upgrade
+from console.store.migrations import upgrade_once_there
 
 log = logging.getLogger(__name__)
 
@@ -50,7 +50,7 @@ def run_worker(settings: Settings, parent: int | None = None) -> None:
     signal.signal(signal.SIGINT, ask_to_stop)
     settings.data_dir.mkdir(parents=True, exist_ok=True)
     store = open_store(settings.store_url)
-    upgrade(store)
+    upgrade_once_there(store)
     links = Links(secret_key(settings), settings.base_url)
     dispatcher = Dispatcher(store, channels(settings), links, ZoneInfo(settings.timezone))
     scheduler = BackgroundScheduler(timezone=UTC)

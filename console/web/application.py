@@ -9,7 +9,7 @@ from flask import Flask, Response
 from console.services.actor import Clock, utc_now
 from console.settings import Settings, secret_key
 from console.store.engine import open_store
-from console.store.migrations import upgrade
+from console.store.migrations import upgrade_once_there
 from console.store.search.asking import Asking
 from console.store.search.findings import FINDINGS
 from console.web import context, errors, language, security
@@ -24,7 +24,7 @@ def build_app(settings: Settings, clock: Clock | None = None) -> Flask:
     """The application without its blueprints."""
     settings.data_dir.mkdir(parents=True, exist_ok=True)
     store = open_store(settings.store_url)
-    upgrade(store)
+    upgrade_once_there(store)
     app = Flask("console", template_folder="web/templates", static_folder="static")
     app.config.update(
         SECRET_KEY=secret_key(settings),

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from sensor.archive.origin import ArchiveError, Origin
+from sensor.failpoints import failpoint
 
 NAME = "catalogue.sqlite"
 VERSION = 1
@@ -213,6 +214,8 @@ class Catalogue:
                         json.dumps(dict(it.about)),
                     ),
                 )
+            failpoint("archive.before_add_commit")
+        failpoint("archive.after_add_commit")
 
     def replace(self, old: Sequence[Entry], new: Sequence[Entry]) -> bool:
         """Let new files count in place of old ones; False, and nothing is changed, where one is gone meanwhile."""
@@ -221,6 +224,8 @@ class Catalogue:
                 return False
             _doom(db, old)
             _insert(db, new)
+            failpoint("archive.before_compacted_commit")
+        failpoint("archive.after_compacted_commit")
         return True
 
     def remove(self, entries: Sequence[Entry], why: str) -> None:
@@ -235,6 +240,8 @@ class Catalogue:
             now_ns = time.time_ns()
             for (day, kind), total in sums.items():
                 db.execute("insert into removals values (?, ?, ?, ?, ?, ?, ?, ?)", (now_ns, why, day, kind, *total))
+            failpoint("archive.before_removal_commit")
+        failpoint("archive.after_removal_commit")
 
     def removals(self) -> list[dict[str, Any]]:
         """What was removed: at_ns, why, day, kind, files, rows, events, bytes."""
@@ -252,6 +259,7 @@ class Catalogue:
         """Forget doomed files that are off the disk."""
         with self._writing() as db:
             db.executemany("delete from doomed where name = ?", [(name,) for name in names])
+            failpoint("archive.before_buried_commit")
 
 
 def _insert(db: sqlite3.Connection, entries: Sequence[Entry]) -> None:

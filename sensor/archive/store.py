@@ -29,6 +29,7 @@ from sensor.archive.catalogue import KINDS, Catalogue, Entry, Taking
 from sensor.archive.columns import day_name, days_of, nanoseconds
 from sensor.archive.origin import ArchiveError, Origin, file_digest
 from sensor.archive.terms import terms_of
+from sensor.failpoints import failpoint
 
 log = logging.getLogger(__name__)
 
@@ -76,15 +77,20 @@ class Archive:
             if not folder.is_dir():
                 folder.mkdir(exist_ok=True)
                 _flush_folder(self.folder)
+            failpoint("archive.before_write")
             with open(place.with_suffix(PARTIAL), "wb") as file:
                 with pq.ParquetWriter(file, table.schema, compression="zstd") as writer:
                     writer.write_table(table, row_group_size=ROW_GROUP)
+                failpoint("archive.after_write")
                 file.flush()
                 os.fsync(file.fileno())
                 size = file.tell()
+            failpoint("archive.after_sync")
             digest = file_digest(str(place.with_suffix(PARTIAL)))
             os.replace(place.with_suffix(PARTIAL), place)
+            failpoint("archive.after_rename")
             _flush_folder(folder)
+            failpoint("archive.after_directory_sync")
         except OSError as error:
             place.with_suffix(PARTIAL).unlink(missing_ok=True)
             raise ArchiveError(f"{place} cannot be written: {error.strerror or error}") from error
@@ -119,10 +125,15 @@ class Archive:
             if not alone:
                 return 0
             doomed = self.catalogue.doomed()
+            if doomed:
+                failpoint("archive.before_unlink")
             removed = [name for name in doomed if _removed(self.folder / name)]
+            if removed:
+                failpoint("archive.after_unlink")
             self.catalogue.buried(removed)
             orphans = [path for path in self.orphans() if _removed(path)]
             if orphans:
+                failpoint("archive.after_orphans")
                 log.warning("%s: removed %d files that a crash left behind uncounted", self.folder, len(orphans))
             return len(removed) + len(orphans)
 

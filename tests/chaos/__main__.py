@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import argparse
 import json
+import signal
 import sys
 
 from chaos import campaign
+from chaos.backing import OWN, POSTGRESQL, SQLITE, why_not
 
 
 def main() -> int:
@@ -20,17 +22,31 @@ def main() -> int:
     parser.add_argument("--points", default="all", metavar="NAME,...", help="failpoints to die at; all, or none")
     parser.add_argument("--worlds", type=int, default=2, help="at a time (default: %(default)s)")
     parser.add_argument("--minutes", type=float, default=float("inf"), help="kill at random for at most so long")
+    parser.add_argument("--store", choices=(SQLITE, POSTGRESQL), default=SQLITE, help="that consoles stand on")
+    parser.add_argument("--index", action="store_true", help="feed a search cluster, and kill it too")
+    parser.add_argument("--node", default="", metavar="URL", help="a search cluster that runs already, and is spared")
     parser.add_argument("--json", action="store_true", help="the report as one JSON object, for tests")
     chosen = parser.parse_args()
-    points = {"all": campaign.all_points(), "none": []}.get(chosen.points, chosen.points.split(","))
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what was started ends too
+    fed = chosen.node or (OWN if chosen.index else "")
+    of_points = chosen.node or ("" if why_not(SQLITE, OWN) else OWN)
+    if why := why_not(chosen.store, fed):
+        parser.error(why)
+    if not of_points:
+        print("no search cluster can be started here: the points of the index are left out", file=sys.stderr)
+    points = {"all": campaign.all_points(of_points), "none": []}.get(chosen.points, chosen.points.split(","))
     unknown = set(points) - set(campaign.all_points())
     if unknown:
         parser.error(f"no such failpoint: {', '.join(sorted(unknown))}")
     reports = {}
     if points:
-        reports["every point"] = campaign.kill_at_points(points, chosen.seed, chosen.worlds, tell)
+        reports["every point"] = campaign.kill_at_points(
+            points, chosen.seed, chosen.worlds, tell, chosen.store, of_points
+        )
     if chosen.kills:
-        reports["at random"] = campaign.kill_at_random(chosen.kills, chosen.seed, chosen.worlds, tell, chosen.minutes)
+        reports["at random"] = campaign.kill_at_random(
+            chosen.kills, chosen.seed, 1 if fed == OWN else chosen.worlds, tell, chosen.minutes, chosen.store, fed
+        )
     if sys.stderr.isatty():
         sys.stderr.write("\r\x1b[K")
     if chosen.json:

@@ -10,12 +10,14 @@ more than one that waits a few milliseconds.
 
 from __future__ import annotations
 
+import json
 import logging
 import multiprocessing
 import os
 import threading
 import time
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from importlib import import_module
 from multiprocessing import forkserver
 from multiprocessing.connection import Connection
@@ -28,6 +30,8 @@ import console.web.application
 from console.notify import worker
 from console.services import incident_policy
 from console.settings import Settings
+from console.store.search import indexer
+from console.store.search import worker as feeding
 from detectors.finding import Finding, FindingId, Severity, Text, to_dict
 from detectors.losses import loss_line
 from sensor import failpoints, uplink
@@ -48,7 +52,7 @@ LEVELS = (Severity.INFORMATIONAL, Severity.LOW, Severity.MEDIUM, Severity.HIGH)
 def processes() -> Any:
     """Makes processes quickly; the one that forks them is started with the first."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([__name__])
+    context.set_forkserver_preload([__name__, "chaos.scenes", "chaos.index_scene"])
     # The server does not take over our sys.path, and would pass over in silence what it cannot import.
     before = os.environ.get("PYTHONPATH")
     os.environ["PYTHONPATH"] = os.pathsep.join(map(str, (TESTS, TESTS.parent)))
@@ -62,14 +66,37 @@ def processes() -> Any:
     return context
 
 
+# Starting a process looks after the others of this program too: two threads would take an exit code from each other.
+_processes = threading.Lock()
+
+
+def start(process: Any) -> None:
+    """Start it."""
+    with _processes:
+        process.start()
+
+
+def alive(process: Any) -> bool:
+    """Whether it runs."""
+    with _processes:
+        return bool(process.is_alive())
+
+
+def wait(process: Any) -> None:
+    """Until it has ended."""
+    while alive(process):
+        time.sleep(0.002)
+
+
 def hasten() -> None:
     """Shorten what only waits, and let every grave finding be an incident of its own."""
+    indexer.IDLE_S, indexer.FIRST_PAUSE_S, indexer.LONGEST_PAUSE_S = 0.02, 0.05, 0.5
     uplink.FIRST_PAUSE_S, uplink.IDLE_S, uplink.HEARTBEAT_S = 0.02, 0.01, 0.5
     worker.TICK_S = 0.2
     incident_policy.STORM = 1_000_000
 
 
-def _begin(log: Path, armed: str) -> None:
+def begin(log: Path, armed: str) -> None:
     """What every program does first: its words go to a file, and its failpoint is armed."""
     file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     os.dup2(file, 1)
@@ -90,14 +117,21 @@ def _end_with(parent: int) -> None:
 
 def run_console(settings: Settings, log: Path, armed: str) -> None:
     """`fenghuo console run --no-worker`."""
-    _begin(log, armed)
+    begin(log, armed)
     console.run.serve(settings, worker=False)
 
 
 def run_worker(settings: Settings, log: Path, armed: str) -> None:
     """`fenghuo console worker`."""
-    _begin(log, armed)
+    begin(log, armed)
     worker.run_worker(settings)
+
+
+def run_index(settings: Settings, log: Path, armed: str) -> None:
+    """What feeds the search cluster beside `fenghuo console run`."""
+    begin(log, armed)
+    logging.getLogger("elastic_transport").setLevel(logging.ERROR)
+    feeding.run_indexer(settings)
 
 
 def run_sensor(pipe: Connection, folder: Path, quota_bytes: int, url: str, key: str, log: Path, armed: str) -> None:
@@ -105,7 +139,7 @@ def run_sensor(pipe: Connection, folder: Path, quota_bytes: int, url: str, key: 
 
     Ends when the other end of the pipe is closed.
     """
-    _begin(log, armed)
+    begin(log, armed)
     spool = Spool(
         folder, lambda loss: loss_line(loss, SENSOR, spool.epoch), segment_bytes=SEGMENT_BYTES, quota_bytes=quota_bytes
     )
@@ -144,6 +178,17 @@ def flush(spool: Spool) -> None:
 
 def _ignore(_config: uplink.Config) -> None:
     pass
+
+
+def read_line(data: bytes) -> dict[str, Any]:
+    """A finding as it is sent."""
+    found: dict[str, Any] = json.loads(data)
+    return found
+
+
+def token_of(finding: Mapping[str, Any]) -> int:
+    """The token of a finding that `line` made: it is in its time."""
+    return round(datetime.fromisoformat(finding["@timestamp"]).timestamp() * 1000) - START_NS // 1_000_000
 
 
 def problem_of(token: int) -> int | None:

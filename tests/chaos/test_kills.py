@@ -9,10 +9,16 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from chaos.campaign import INDEX
 from chaos.points import read_points
+from tools import postgresql_server
 
 ROOT = Path(__file__).resolve().parents[2]
 KILLS = 100
+FEW_KILLS = 10
+SEED_OF_ALL = 5  # with which each program dies among so few
 
 
 def run(*arguments: object) -> dict[str, Any]:
@@ -37,5 +43,24 @@ def test_a_hundred_kills_at_random_moments_lose_nothing_double_nothing_and_need_
 
 
 def test_a_kill_at_every_failpoint_loses_nothing_doubles_nothing_and_needs_nobody():
-    report = run("--kills", 0)["every point"]
-    assert set(report["reached"]) == set(read_points())
+    points = [point for point in read_points() if not point.startswith(INDEX)]
+    report = run("--kills", 0, "--points", ",".join(points))["every point"]
+    assert set(report["reached"]) == set(points)
+
+
+def test_a_kill_at_every_failpoint_of_who_feeds_the_search_cluster_leaves_it_what_the_store_is(elasticsearch_url):
+    points = [point for point in read_points() if point.startswith(INDEX)]
+    report = run("--kills", 0, "--points", ",".join(points), "--node", elasticsearch_url)["every point"]
+    assert set(report["reached"]) == set(points)
+
+
+def test_a_console_on_a_postgresql_that_is_killed_too_loses_nothing_and_its_search_cluster_has_the_same(
+    elasticsearch_url,
+):
+    if why := postgresql_server.why_not():
+        pytest.skip(why)
+    stands_on = ("--store", "postgresql", "--node", elasticsearch_url, "--worlds", 1, "--seed", SEED_OF_ALL)
+    report = run("--kills", FEW_KILLS, "--points", "none", *stands_on)["at random"]
+    assert report["killed"] == FEW_KILLS
+    assert all(report["deaths"][who] for who in ("sensor", "console", "database", "indexer"))
+    assert report["promised"] > FEW_KILLS

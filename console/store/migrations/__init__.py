@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sqlite3
+import time
 from contextlib import suppress
 from pathlib import Path
 
@@ -12,10 +14,14 @@ from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, text
+from sqlalchemy.exc import OperationalError
 
 from console.store.engine import WRITES, Store
 from console.store.search import embedded, triggers
 
+log = logging.getLogger(__name__)
+
+PATIENCE_S, AGAIN_S = 60.0, 0.5  # how long a database server is waited for, and how often it is asked
 LOCK = 0x66656E6768756F  # "fenghuo": the advisory lock of whoever migrates a PostgreSQL database
 
 
@@ -71,6 +77,24 @@ def upgrade(store: Store, revision: str = "head") -> None:
         embedded.install(connection)
     if revision == "head":
         embedded.catch_up(engine)
+
+
+def upgrade_once_there(store: Store, patience_s: float = PATIENCE_S) -> None:
+    """`upgrade`, for programs that run for months: a server that is not there yet, or is just starting again after a
+    crash, is waited for. After patience_s (seconds) its OperationalError comes out; a file is never waited for.
+    """
+    end, told = time.monotonic() + patience_s, False
+    while True:
+        try:
+            upgrade(store)
+            return
+        except OperationalError as error:
+            if store.is_sqlite or time.monotonic() > end:
+                raise
+            if not told:
+                log.warning("the database does not answer (%s); waiting for it", str(error.orig).strip())
+                told = True
+        time.sleep(AGAIN_S)
 
 
 def _copy_aside(store: Store, goal: str) -> None:

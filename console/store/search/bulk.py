@@ -19,6 +19,7 @@ from elastic_transport import TransportError
 from elasticsearch import ApiError
 
 from console.store.search.cluster import MAX_NOTE, Cluster, State, fault, reason
+from sensor.failpoints import failpoint
 
 MAX_OPERATIONS = 1000  # of one request
 MAX_BYTES = 4 * 1024 * 1024  # of one request: beyond that larger requests gain nothing, and a node has its own limit
@@ -112,6 +113,7 @@ class Bulk:
         """Never raises: what goes wrong with the request goes wrong with each of its operations."""
         if not request:
             return []
+        failpoint("index.before_request")
         try:
             answer = self._cluster.client.perform_request(
                 "POST",
@@ -136,6 +138,7 @@ class Bulk:
         except TransportError as error:
             found = fault(error)
             return [Result(Fate.LATER, str(found), state=found.state)] * len(request)
+        failpoint("index.after_reply")
         if not answer.get("errors"):
             return [DONE] * len(request)
         results = [judge(next(iter(item.values()))) for item in answer.get("items", ())]

@@ -25,6 +25,7 @@ from console.store.search.cluster import Cluster, ClusterError, State
 from console.store.search.feed import Entry
 from console.store.search.kinds import Kind
 from console.store.search.parts import BATCH, LISTS, Parts, body
+from sensor.failpoints import failpoint
 
 log = logging.getLogger(__name__)
 
@@ -89,6 +90,7 @@ class Indexer:
         for parts in self._parts:
             if not self.hold():
                 return False
+            failpoint("index.after_lease")
             try:
                 busy |= self._work(parts)
             except ClusterError as error:
@@ -156,6 +158,7 @@ class Indexer:
                 for index in targets[entry.period]:
                     batch.operations.append(Operation(index, entry.document_id, entry.id, content))
                     batch.owners.append(place)
+            failpoint("index.after_claim")
             yield batch
 
     def _settle(self, parts: Parts, batch: Batch, fates: list[Result]) -> list[Result]:
@@ -170,8 +173,10 @@ class Indexer:
             by_fate[fate].append((entry, result))
         kind, now = parts.kind.name, self._clock()
         finished = [entry for entry, _ in by_fate[Fate.DONE]]
+        failpoint("index.before_settle")
         with self._store.transaction() as session:
             feeding.done(session, kind, finished)
+            failpoint("index.after_done")
             feeding.refused(session, kind, [(entry, result.reason) for entry, result in by_fate[Fate.REFUSED]], now)
             feeding.again(session, [entry for entry, _ in by_fate[Fate.AGAIN]])
             feeding.touch(session, kind, [entry for entry, _ in by_fate[Fate.NEWER]])
@@ -180,6 +185,8 @@ class Indexer:
                 session.execute(update(IndexFeed).where(IndexFeed.kind == kind).values(**values))
             if any(result.current > feeding.newest_version(session) for _, result in by_fate[Fate.NEWER]):
                 parts.suspect()
+            failpoint("index.before_settle_commit")
+        failpoint("index.after_settle_commit")
         if by_fate[Fate.NO_INDEX]:
             parts.suspect()
         return [result for fate in (Fate.LATER, Fate.AGAIN, Fate.NO_INDEX) for _, result in by_fate[fate]]

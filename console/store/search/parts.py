@@ -19,6 +19,7 @@ from console.store.search.bulk import Bulk, Fate, Operation, Result
 from console.store.search.cluster import Cluster, ClusterError, State
 from console.store.search.feed import Entry
 from console.store.search.kinds import Document, Kind
+from sensor.failpoints import failpoint
 
 log = logging.getLogger(__name__)
 
@@ -146,10 +147,13 @@ class Parts:
                 continue
             name = templates.part_name(self._cluster.prefix, self.kind.name, part.generation, part.period)
             self._cluster.delete(name)  # what a killed process left, or somebody else made
+            failpoint("index.before_make")
             uuid = self._cluster.make(self.kind.name, name, part.period, seen=part.generation == live)
+            failpoint("index.after_make")
             with self._store.transaction() as session:
                 found = session.get_one(IndexPart, part.id)
                 found.name, found.uuid = name, uuid
+            failpoint("index.after_make_commit")
 
     def _notice_restored_truth(self) -> None:
         """An index with versions that the outbox never gave shows a later state than a truth that was restored."""
@@ -189,6 +193,7 @@ class Parts:
         # What fails alone goes through the outbox, which counts attempts.
         failing = (Fate.REFUSED, Fate.AGAIN)
         failed = [it for it, result in zip(documents, results, strict=True) if result.fate in failing]
+        failpoint("index.before_filled")
         with self._store.transaction() as session:
             feeding.touch(session, self.kind.name, [_entry(it) for it in failed])
             found = session.get(IndexPart, part.id)
@@ -200,23 +205,29 @@ class Parts:
                 .where(IndexFeed.kind == self.kind.name)
                 .values(indexed=written, worked_at=self._clock())
             )
+        failpoint("index.after_filled_commit")
 
     def _show(self, building: int) -> None:
         """Let searches see a generation that is full, in one step; the one before goes."""
         with self._store.reader() as session:
             parts = feeding.parts_of(session, self.kind.name)
         self._cluster.refresh(self.kind.name)
+        failpoint("index.before_show")
         self._cluster.show(self.kind.name, [part.name for part in parts if part.generation == building])
+        failpoint("index.after_show")
         with self._store.transaction() as session:
             feed = self._feed(session)
             if feed.building != building:  # a further one was begun meanwhile
                 return
             feed.live, feed.building = building, None
+        failpoint("index.after_show_commit")
         log.info("searches see generation %d of the index of %ss", building, self.kind.name)
         for part in parts:
             if part.generation != building:
                 self._cluster.delete(part.name)
+                failpoint("index.after_delete")
                 self._forget(part)
+        failpoint("index.after_forget")
 
 
 def _entry(document: Document) -> Entry:

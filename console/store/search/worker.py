@@ -14,7 +14,7 @@ from console.beside import start_module
 from console.services.actor import utc_now
 from console.settings import Settings
 from console.store.engine import open_store
-from console.store.migrations import upgrade
+from console.store.migrations import upgrade_once_there
 from console.store.search.cluster import Cluster
 from console.store.search.indexer import Indexer
 from console.store.search.registry import KINDS
@@ -33,7 +33,7 @@ def run_indexer(settings: Settings, parent: int | None = None) -> None:
     signal.signal(signal.SIGINT, ask_to_stop)
     settings.data_dir.mkdir(parents=True, exist_ok=True)
     store = open_store(settings.store_url)
-    upgrade(store)
+    upgrade_once_there(store)
     cluster = Cluster(settings)
     log.info("the indexer runs")
     try:
