@@ -31,6 +31,7 @@ OF_DATABASE = {(DATABASE,): 20, (DATABASE, CONSOLE): 10, (DATABASE, *ALL): 5}
 OF_INDEX = {(INDEXER,): 40, (INDEXER, CONSOLE): 10}
 OF_NODE = {(NODE,): 4, (NODE, INDEXER): 2}  # it takes many seconds to come back
 ARRIVALS = (1, 3)  # at which a point kills
+PROGRAM_OF = {"spool": SENSOR, "uplink": SENSOR, "ingest": CONSOLE, "outbox": WORKER}  # by the begin of a point's name
 INDEX = "index."  # begins the names of points of who feeds the index
 TIGHT = ("rewrite", "merge")  # in the names of points that are reached when the quota is, while there is no console
 STUCK_S = 3.0  # a sensor that was just started promises something within it, mostly
@@ -202,6 +203,8 @@ def kill_at_points(
             return
         quota = LEAST_QUOTA_BYTES if _is_tight(share[0]) else QUOTA_BYTES
         with backing(store, "") as base, new_world(seed, quota, base) as world:
+            world.start()
+            world.feed_until_promised(1, REACH_S)  # there is a segment, in which something can be repaired
             for name in share:
                 wrong = _die_at(world, name, report)
                 tell(f"{len(report.reached)} points: {name}")
@@ -215,11 +218,15 @@ def kill_at_points(
 
 
 def _die_at(world: World, armed: str, report: Report) -> list[str]:
-    """Load until somebody dies there; then what is wrong after everything was started again and has settled."""
-    world.kill(*ALL)
-    dirty(world.folder / "spool", empty="unlink" in armed)
-    world.start((SENSOR, WORKER) if _is_tight(armed) else ALL, armed)
+    """Load until the program of this point dies there; then what is wrong after everything has settled."""
     point, _, arrival = armed.partition(":")
+    program = PROGRAM_OF[point.partition(".")[0]]
+    without = {CONSOLE} if _is_tight(point) else set()
+    world.kill(program, *without)
+    if program == SENSOR:
+        dirty(world.folder / "spool", empty="unlink" in point)
+    world.start([name for name in ALL if name not in {program, *without}])
+    world.start((program,), armed)
     begin = time.monotonic()
     while not (dead := world.bury()) and time.monotonic() < begin + (REACH_S if arrival == "1" else AGAIN_S):
         world.feed(0.03)
@@ -229,7 +236,7 @@ def _die_at(world: World, armed: str, report: Report) -> list[str]:
         report.reach(point)
     elif arrival == "1":
         return ["never reached"]
-    world.kill(*ALL)  # whoever has not died is still armed
+    world.kill(program)  # where it has not died it is still armed
     world.start()
     world.feed(0.02)
     return world.settle() + world.complaints()
