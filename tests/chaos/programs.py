@@ -91,7 +91,7 @@ def wait(process: Any) -> None:
 def hasten() -> None:
     """Shorten what only waits, and let every grave finding be an incident of its own."""
     indexer.IDLE_S, indexer.FIRST_PAUSE_S, indexer.LONGEST_PAUSE_S = 0.02, 0.05, 0.5
-    uplink.FIRST_PAUSE_S, uplink.IDLE_S, uplink.HEARTBEAT_S = 0.02, 0.01, 0.5
+    uplink.FIRST_PAUSE_S, uplink.LONGEST_PAUSE_S, uplink.IDLE_S, uplink.HEARTBEAT_S = 0.02, 0.2, 0.01, 0.5
     worker.TICK_S = 0.2
     incident_policy.STORM = 1_000_000
 
