@@ -212,3 +212,46 @@ def standby_master(lab: Lab) -> None:
         lab.wait(1.0, jitter=0.02)
     active.link.close()
     standby.link.close()
+
+
+def _start(talk: Talk) -> None:
+    """What a master does first: silence, clear the restart, read everything, allow reports again, set the time."""
+    talk.ask(dnp3.DISABLE_UNSOLICITED, dnp3.EVENT_CLASSES, b"", iin=RESTARTED)
+    talk.ask(dnp3.WRITE, dnp3.clear_restart(), b"")
+    talk.integrity_poll()
+    talk.ask(dnp3.ENABLE_UNSOLICITED, dnp3.EVENT_CLASSES, b"")
+    now = datetime.fromtimestamp(talk.lab.now_ns // 1_000_000_000, UTC)
+    talk.ask(dnp3.WRITE, dnp3.time_and_date(now), b"")
+
+
+def master_starts_twice(lab: Lab) -> None:
+    """Ordinary: a master starts, works, is restarted, and does again what masters do first."""
+    for _ in range(2):
+        talk = Talk(lab, SUBSTATION_MASTER, FEEDER_RTU)
+        _start(talk)
+        for second in range(60):
+            talk.event_poll()
+            if second % 10 == 1:
+                talk.report(second % 12, second % 20 == 1)
+            lab.wait(1.0, jitter=0.02)
+        talk.link.close()
+        lab.wait(8)
+
+
+def standby_takes_over(lab: Lab) -> None:
+    """Ordinary: the master falls silent, the standby takes its place and link address, and switches a breaker later."""
+    talk = Talk(lab, SUBSTATION_MASTER, FEEDER_RTU)
+    _start(talk)
+    for _ in range(200):
+        talk.event_poll()
+        lab.wait(1.0, jitter=0.02)
+    talk.link.close()
+    lab.wait(15)
+    standby = Talk(lab, STANDBY_MASTER, FEEDER_RTU)
+    _start(standby)
+    for second in range(120):
+        standby.event_poll()
+        if second == 60:
+            standby.select_operate(2, TRIP)
+        lab.wait(1.0, jitter=0.02)
+    standby.link.close()

@@ -40,3 +40,11 @@ def replayed_trip(lab: Lab) -> None:
         lab.raw(goose.publication(PROTECTION.mac, state=41, sequence=sequence, values=(True, True)))
         lab.wait(0.01)
     _state(lab, PROTECTION.mac, 43, (False, False), 5)
+
+
+def values_changed(lab: Lab) -> None:
+    """Messages with a trip are put in under the true address, state number and sequence: only the values differ."""
+    for sequence in range(40):
+        forged = 20 <= sequence < 24
+        lab.raw(goose.publication(PROTECTION.mac, state=41, sequence=sequence, values=(forged, forged)))
+        lab.wait(1.0)

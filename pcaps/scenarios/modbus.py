@@ -226,3 +226,38 @@ def broadcast_write(lab: Lab) -> None:
     lab.wait(1.0)
     rogue.link.close()
     hmi.link.close()
+
+
+def meters_flooded(lab: Lab) -> None:
+    """As Fuxnet did to its gateways: writes to one meter after the other behind a gateway, faster than any bus."""
+    hmi = Talk(lab, HMI, PUMP_PLC)
+    for _ in range(120):
+        poll_pump(hmi)
+        lab.wait(1.0, jitter=0.02)
+    rogue = Talk(lab, ROGUE, PUMP_PLC)
+    for number in range(2200):
+        request = modbus.write_register(rogue.random.randrange(64), rogue.random.randrange(65536))
+        rogue.ask(request, None, 1 + number % 40)
+        lab.wait(0.005)
+    hmi.link.close()
+
+
+def commands_replayed(lab: Lab) -> None:
+    """The operators' set points are recorded, and played back in another connection under the station's own address."""
+    hmi, recorded = Talk(lab, HMI, PUMP_PLC, first_transaction=4100), []
+    for second in range(120):
+        poll_pump(hmi)
+        if second % 15 == 4:
+            recorded.append((hmi.transaction, 500 + second))
+            hmi.write_register(8, 500 + second)
+        lab.wait(1.0, jitter=0.02)
+    replay = Talk(lab, HMI, PUMP_PLC)
+    for transaction, value in recorded:
+        replay.transaction = transaction
+        replay.write_register(8, value)
+        lab.wait(0.4)
+    for _ in range(20):
+        poll_pump(hmi)
+        lab.wait(1.0, jitter=0.02)
+    replay.link.close()
+    hmi.link.close()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import struct
+
 from scapy.layers.inet import TCP
 
 from pcaps.dialogue import Lab, TcpDialogue
@@ -232,3 +234,39 @@ def stuxnet(lab: Lab) -> None:
         engineer.read((s7.DB, 890, 0, 10))
         lab.wait(300, jitter=0.02)
     engineer.link.close()
+
+
+def slots_tried(lab: Lab) -> None:
+    """Somebody asks the press for connections to one rack and slot after the other; the CPU stands in slot 2."""
+    hmi = Talk(lab, HMI, PRESS_PLC)
+    for _ in range(30):
+        poll_press(hmi)
+        lab.wait(1.0, jitter=0.02)
+    for slot in range(16):
+        tsap = bytes([1, slot])
+        link = lab.tcp(ROGUE, PRESS_PLC, s7.PORT)
+        link.client(s7.connect_request(remote_tsap=tsap))
+        if tsap == PROGRAMMER:
+            link.server(s7.connect_confirm(remote_tsap=tsap))
+        link.reset("server")
+        lab.wait(0.3, jitter=0.2)
+    for _ in range(10):
+        poll_press(hmi)
+        lab.wait(1.0, jitter=0.02)
+    hmi.link.close()
+
+
+def stations_with_identities(lab: Lab) -> None:
+    """Ordinary: a station reads identity and state of its controllers when it starts, and their state ever after."""
+    talks = [Talk(lab, HMI, plc) for plc in (PRESS_PLC, MIXER_PLC)]
+    for talk in talks:
+        for list_id in (0x0011, 0x001C, 0x0131, 0x0424):
+            talk.userdata(4, 1, struct.pack(">HH", list_id, 0), bytes(40))
+    for second in range(60):
+        for talk in talks:
+            poll_press(talk)
+            if second % 10 == 0:
+                talk.userdata(4, 1, struct.pack(">HH", 0x0424, 0), bytes(28))
+        lab.wait(1.0, jitter=0.02)
+    for talk in talks:
+        talk.link.close()
