@@ -31,13 +31,13 @@ import json
 import os
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from sensor.failpoints import failpoint
+from sensor.spool_ballast import Ballast
 from sensor.spool_files import (
     CRITICAL,
     HIGH,
@@ -55,6 +55,7 @@ from sensor.spool_files import (
     with_loss,
     write_all,
 )
+from sensor.spool_grave import Grave
 from sensor.spool_loss import DAMAGED, MAX_SPAN, Loss, Shedding, joined_losses, loss_of, record_of, without
 from sensor.spool_segments import Segment, Segments, read, set_aside
 
@@ -66,13 +67,9 @@ SLICE_BYTES = 8 * 1024 * 1024  # of findings written and synced at a time
 PROBE_BYTES = 256 * 1024  # the same, while the disk refuses: each try is cheap
 MAX_WAITING_BYTES = 64 * 1024 * 1024  # of findings in memory, while the disk takes none
 HAND_OUT_AHEAD = 2_000  # sequences noted as handed out at a time, for each note is two syncs
-MAX_GRAVE = 2_000  # grave findings kept in memory, to be sent ahead of their turn;
-MAX_GRAVE_BYTES = 8 * 1024 * 1024  # those that do not fit are sent in their turn
-MAX_GRAVE_BLOCKS = 64  # read for that at start
 _RESERVED = 10  # one tenth of the quota is for critical findings
 MAX_SEQUENCE = 2**63 - 1
 _STATE = "state.json"
-_BALLAST = "reserve"
 
 
 class SpoolError(Exception):
@@ -117,9 +114,7 @@ class Spool:
         self._refused = False  # the disk took nothing the last time
         self._given = 0  # the highest sequence that was handed out
         self._reading: tuple[int, Iterator[Record]] | None = None  # the next sequence, and what is read from there on
-        self._grave: deque[Record] = deque()  # the latest grave findings that are safe, to be sent ahead
-        self._grave_bytes = 0
-        self._no_ballast = True
+        self._grave = Grave()
         self.shed = 0  # findings given up since the start
         try:
             make_directory(self._directory)
@@ -127,6 +122,7 @@ class Spool:
         except OSError as error:
             raise SpoolError(f"the spool {self._directory} cannot be opened: {error.strerror}") from error
         self._segments = Segments(self._directory, self._directory_file, self._segment_bytes)
+        self._ballast = Ballast(self._directory, self._segment_bytes)
         try:
             try:
                 fcntl.flock(self._directory_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -172,7 +168,7 @@ class Spool:
     def used_bytes(self) -> int:
         """What it needs on disk."""
         with self._mutex:
-            return self._segments.used + (0 if self._no_ballast else self._segment_bytes)
+            return self._segments.used + self._ballast.bytes
 
     @property
     def lost_count(self) -> int:
@@ -308,34 +304,18 @@ class Spool:
         turn; each is given once, and comes again in its turn until it is acknowledged.
         """
         with self._mutex:
-            chosen: list[Record] = []
-            size = 0
-            while self._grave and len(chosen) < most:
-                record = self._grave.pop()
-                self._grave_bytes -= len(record.line)
-                if record.sequence <= after:
-                    self._grave.clear()
-                    self._grave_bytes = 0
-                    break
-                size += len(record.line)
-                if chosen and size > most_bytes:
-                    self._keep_grave(record)
-                    break
-                chosen.append(record)
+            chosen = self._grave.take(most, most_bytes, after)
             if chosen:
-                if chosen[0].sequence > self._state.ahead:
+                last = chosen[-1].sequence
+                if last > self._state.ahead:
                     self._store(self._state._replace(ahead=self._safe))
-                self._given = max(self._given, chosen[0].sequence)
-            return sorted(chosen)
+                self._given = max(self._given, last)
+            return chosen
 
     def grave_again(self, records: Iterable[Record]) -> None:
         """Those that `grave` gave did not arrive: it will give them again."""
         with self._mutex:
-            waiting = sorted({*self._grave, *records})
-            self._grave.clear()
-            self._grave_bytes = 0
-            for record in waiting:
-                self._keep_grave(record)
+            self._grave.again(records)
 
     def acknowledge(self, sequence: int) -> None:
         """The console has everything up to `sequence`: never send it again. Older acknowledgements change nothing.
@@ -396,17 +376,8 @@ class Spool:
         del self._unsafe[:end]
         self._waiting = sum(len(record.line) for record in self._unsafe)
         self._safe = records[-1].sequence
-        for record in records:
-            if record.severity >= HIGH:
-                self._keep_grave(record)
-        if self._no_ballast:
-            self._put_ballast()
-
-    def _keep_grave(self, record: Record) -> None:
-        self._grave.append(record)
-        self._grave_bytes += len(record.line)
-        while len(self._grave) > MAX_GRAVE or self._grave_bytes > MAX_GRAVE_BYTES:
-            self._grave_bytes -= len(self._grave.popleft().line)
+        self._grave.keep(records)
+        self._ballast.put()
 
     # --- giving up
 
@@ -451,9 +422,7 @@ class Spool:
             self._segments.drop(segment, "nothing in it can be read")
             return True
         if severity >= HIGH:  # what is counted as lost is not sent any more
-            kept_ahead = [it for it in self._grave if it.severity != severity or not _within(it, segment)]
-            self._grave = deque(kept_ahead)
-            self._grave_bytes = sum(len(it.line) for it in kept_ahead)
+            self._grave.forget(severity, segment.first, segment.last)
         try:
             self._segments.rewrite(segment, kept, self.epoch)
         except OSError:
@@ -475,32 +444,8 @@ class Spool:
 
     def _shed_on_full_disk(self, records: list[Record]) -> bool:
         """Make room on a disk that is full, though the quota is not reached: others fill it. False where that fails."""
-        self._drop_ballast()
+        self._ballast.drop()
         return self._shed_oldest(_lowest(records))
-
-    def _drop_ballast(self) -> bool:
-        """Give the room back that was kept; False where there was none."""
-        if self._no_ballast:
-            return False
-        with contextlib.suppress(OSError):
-            (self._directory / _BALLAST).unlink(missing_ok=True)
-        self._no_ballast = True
-        return True
-
-    def _put_ballast(self) -> None:
-        """Keep room on disk for one segment, without which none could be rewritten on a full disk."""
-        path = self._directory / _BALLAST
-        try:
-            file = os.open(path, os.O_WRONLY | os.O_CREAT, 0o600)
-            try:
-                os.posix_fallocate(file, 0, self._segment_bytes)
-                os.ftruncate(file, self._segment_bytes)
-            finally:
-                os.close(file)
-            self._no_ballast = False
-        except OSError:
-            with contextlib.suppress(OSError):
-                path.unlink(missing_ok=True)
 
     def _shed_waiting(self) -> None:
         """Give up the oldest of the lowest severity among what waits in memory, until an eighth of the room is free."""
@@ -583,24 +528,7 @@ class Spool:
         self._next = self._safe + 1
         self._store(state)
         self._segments.release(state.acknowledged)
-        self._find_grave()
-        self._no_ballast = not (self._directory / _BALLAST).exists()
-
-    def _find_grave(self) -> None:
-        """The latest grave findings of those that wait, newest last, as far as MAX_GRAVE_BLOCKS hold them."""
-        found: list[Record] = []
-        for segment in reversed(self._segments.items):
-            if not any(segment.counts[HIGH:]) or segment.last <= self._state.acknowledged:
-                continue
-            try:
-                it = [r for r in read(segment, self._state.acknowledged + 1, grave=True) if r.severity >= HIGH]
-            except OSError:  # it is met again, and set aside, when it is its turn
-                continue
-            found = it + found
-            if len(found) >= MAX_GRAVE:
-                break
-        for record in found:
-            self._keep_grave(record)
+        self._grave.find(reversed(self._segments.items), state.acknowledged)
 
     def _store(self, state: State) -> None:
         """Replace the state file, so that after a crash the old or the new one is there, whole."""
@@ -622,7 +550,7 @@ class Spool:
             os.fsync(self._directory_file)
             failpoint("spool.after_state_directory_sync")
         except OSError as error:
-            if error.errno in (errno.ENOSPC, errno.EDQUOT) and self._drop_ballast():
+            if error.errno in (errno.ENOSPC, errno.EDQUOT) and self._ballast.drop():
                 self._store(state)  # or a full disk could never be drained
                 return
             raise SpoolError(f"the spool {self._directory} cannot be written: {error.strerror}") from error
@@ -632,10 +560,6 @@ class Spool:
 def _lowest(records: Iterable[Record]) -> int | None:
     """The lowest severity of findings; None where there are losses only."""
     return min((record.severity for record in records if record.severity != LOSS), default=None)
-
-
-def _within(record: Record, segment: Segment) -> bool:
-    return segment.first <= record.sequence <= segment.last
 
 
 def _missing(first: int, last: int, now_s: float) -> Iterator[Record]:
