@@ -279,6 +279,8 @@ def sensor() -> None:
 @ARTIFACTS
 @click.option("--artifacts-size", type=Size(), default="1G", show_default=True, help="What they may need on disk.")
 @click.option("--archive", "archive_folder", type=Folder(), help="Keep behaviours and chosen events for hunting here.")
+@click.option("--archive-days", type=click.IntRange(min=1), metavar="N", help="Keep so many days there; otherwise all.")
+@click.option("--archive-size", type=Size(), help="What it may need on disk: 500G, 2T; the oldest days go first.")
 @click.option("--console", "url", default="", metavar="URL", help="Address of the console.")
 @ONE_WAY
 @click.option(
@@ -310,6 +312,8 @@ def sensor_run(
     artifacts: Path | None,
     artifacts_size: int,
     archive_folder: Path | None,
+    archive_days: int | None,
+    archive_size: int | None,
     url: str,
     key_file: str | None,
     key: str | None,
@@ -339,6 +343,7 @@ def sensor_run(
 
     from detectors.live_feed import LiveOptions
     from detectors.program import SensorProgram
+    from sensor.archive.upkeep import Limits
     from sensor.capture.frame_ring import FrameRingError
     from sensor.capture.packet_ring import LiveError
     from sensor.sensor_key import KeyFileError, SensorKey
@@ -347,6 +352,8 @@ def sensor_run(
 
     if bool(interfaces) == bool(captures):
         raise click.UsageError("give --interface NAME, or --capture FILE")
+    if (archive_days or archive_size) and not archive_folder:
+        raise click.UsageError("--archive-days and --archive-size say what an archive keeps: give --archive DIR too")
     if plant["learn_hours"] and not interfaces:
         raise click.UsageError("--learn is for interfaces; of captures `fenghuo baseline learn` learns")
     if bool(url) == (one_way is not None):
@@ -374,6 +381,7 @@ def sensor_run(
         program = SensorProgram(
             url, secret, folder, name, complain, artifacts, artifacts_size, declared(),
             console_key=console_key, reread=declared, spool_bytes=spool_quota, one_way=one_way,
+            archive_limits=Limits(archive_days, archive_size),
         )  # fmt: skip
         signal.signal(signal.SIGTERM, lambda *_: program.stop())
         signal.signal(signal.SIGHUP, lambda *_: program.reload())

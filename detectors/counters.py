@@ -56,6 +56,18 @@ def _table() -> dict[str, Meaning]:
     add("traffic", "ring.bytes", "原始报文占用磁盘字节数", "raw frames on disk, bytes")
     add("traffic", "ring.recorded", "已存盘的原始报文", "raw frames written")
     add("loss", "ring.skipped", "未能存盘的原始报文", "raw frames that were not written", trouble=True)
+    add("traffic", "archive.files", "归档的文件数", "files of the archive")
+    add("traffic", "archive.bytes", "归档占用磁盘字节数", "the archive on disk, bytes")
+    add("traffic", "archive.compacted", "合并成日文件的小文件", "small files of the archive that became day files")
+    add("traffic", "archive.removed", "因期限或空间而删除的归档文件", "files of the archive beyond its limits, removed")
+    add("traffic", "archive.removed_events", "其中的事件数", "events that they held")
+    add(
+        "loss",
+        "archive.upkeep_failed",
+        "归档维护失败次数",
+        "times that the archive could not be looked after",
+        trouble=True,
+    )
     add("loss", "gaps", "TCP 流中缺失的段落", "gaps in TCP streams")
     add("loss", "gap_bytes", "其字节数", "bytes missing in them")
     add("loss", "cut_frames", "被截短的报文", "frames that were cut short")

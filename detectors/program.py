@@ -42,6 +42,7 @@ from detectors.worker.supervisor import Worker, WorkerError
 from detectors.yara_rules import YaraRules
 from detectors.yara_rules import shipped as shipped_yara
 from sensor.archive.origin import Target
+from sensor.archive.upkeep import ALL, ArchiveUpkeep, Limits
 from sensor.capture.ahead import ahead
 from sensor.capture.live import LiveSource
 from sensor.capture.source import CaptureError, open_capture
@@ -86,6 +87,7 @@ class SensorProgram:
         hook: str = "",
         spool_bytes: int = SPOOL_BYTES,
         one_way: OneWayOptions | None = None,
+        archive_limits: Limits = ALL,
     ) -> None:
         """folder: spool and notes. name: this sensor's, where it must work before it has ever reached its console.
 
@@ -94,6 +96,7 @@ class SensorProgram:
         console_key: fingerprint of the only key whose configuration counts, "" for the first that comes.
         hook: for tests, see worker/child.py.
         spool_bytes: what the spool may need on disk. one_way: send over a link without a way back, instead of to `url`.
+        archive_limits: what of the archive is kept.
 
         SpoolError, UplinkError where folder, address or key cannot be used.
         """
@@ -126,6 +129,8 @@ class SensorProgram:
         self._hook = hook
         self._watch: RuleWatch | None = None
         self._retro: RetroHunt | None = None
+        self._upkeep: ArchiveUpkeep | None = None
+        self._archive_limits = archive_limits
         self._refused = 0  # findings that the spool would not take
         self._ending_once = False
         self._next_flush = 0.0
@@ -179,6 +184,8 @@ class SensorProgram:
             self._server.close()
             if self._retro:
                 self._retro.close()
+            if self._upkeep:
+                self._upkeep.close()
             sender.join(timeout=LAST_SEND_S)
             if not sender.is_alive():
                 self._send_the_rest()
@@ -404,7 +411,8 @@ class SensorProgram:
         self._uplink.run(self._stop, self._all_counters, self._configure)
 
     def _all_counters(self) -> dict[str, Any]:
-        return {**self._vitals.counters(), **self._keeper.counters(), **self._counters}
+        kept = self._upkeep.counters() if self._upkeep else {}
+        return {**self._vitals.counters(), **self._keeper.counters(), **kept, **self._counters}
 
     def _first_config(self) -> None:
         """Until it is known who this sensor is, for without a name no finding can have an id.
@@ -459,6 +467,7 @@ class SensorProgram:
         """What searches the archive for indicators that are new; it needs packages of its own."""
         if self._declared.archive is None:
             return None
+        self._upkeep = ArchiveUpkeep(self._declared.archive.folder, self._archive_limits, self._say)
         from detectors.hunting.retro import RetroHunt
 
         hunter = RetroHunt(self._declared.archive.folder, self._folder / "hunted.json", self._told)
