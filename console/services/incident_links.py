@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-from sqlalchemy import insert, select, update
+from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from console.services.new_finding import NewFinding
 from console.store.base import table_of
+from console.store.many import insert_many
 from console.store.models.finding import Finding
 from console.store.models.incident import Incident, IncidentAddress, IncidentFinding
 
@@ -19,7 +20,7 @@ def link(session: Session, incident: Incident, findings: Sequence[Finding | NewF
     if not findings:
         return
     own = {"organisation_id": incident.organisation_id, "incident_id": incident.id, "added_at": now}
-    session.execute(insert(table_of(IncidentFinding)), [own | {"finding_id": finding.id} for finding in findings])
+    insert_many(session, table_of(IncidentFinding), [own | {"finding_id": finding.id} for finding in findings])
     ends = {(finding.segment_id, end) for finding in findings for end in ends_of(finding)}
     mine = IncidentAddress.incident_id == incident.id, IncidentAddress.address.in_({end for _, end in ends})
     known = {(row.segment_id, row.address): row.id for row in session.scalars(select(IncidentAddress).where(*mine))}
@@ -32,7 +33,7 @@ def link(session: Session, incident: Incident, findings: Sequence[Finding | NewF
         )
     if new := sorted(ends - known.keys()):
         rows = [own | {"segment_id": segment_id, "address": address} for segment_id, address in new]
-        session.execute(insert(table_of(IncidentAddress)), rows)
+        insert_many(session, table_of(IncidentAddress), rows)
 
 
 def ends_of(finding: Finding | NewFinding) -> list[str]:

@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import func, insert, select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from console.services import audit
 from console.services.actor import Actor, scoped
 from console.store.base import table_of
+from console.store.many import insert_many
 from console.store.models.incident import EntryKind, Incident, IncidentEntry
 
 SHOWN_ENTRIES = 300
@@ -41,7 +42,7 @@ def note_all(
         "actor_name": actor.name,
         "text": text,
     }
-    session.execute(insert(table_of(IncidentEntry)), [own | {"kind": kind, "data": data} for kind, data in lines])
+    insert_many(session, table_of(IncidentEntry), [own | {"kind": kind, "data": data} for kind, data in lines])
     incident.updated_at = now
     for kind, data in lines:
         if actor.user_id is not None or kind in OWN_ACTS:

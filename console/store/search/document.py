@@ -59,6 +59,12 @@ def typed(field: SearchField, value: Any) -> Any:
     return value if isinstance(value, str) and value else None
 
 
+@lru_cache(maxsize=8192)  # but for ids, a plant's values come again and again
+def _tokens_of_value(name: str, text: str) -> str:
+    token = value_token(name, text)
+    return f"{token} {value_token(f'{name}#', sixteen(text))}" if FIELDS[name].type == "ip" else token
+
+
 def _values(row: Finding) -> dict[str, list[Any]]:
     """Values of the fields that never change but with the rule, typed, without what is absent."""
     given: dict[str, Any] = {
@@ -121,9 +127,8 @@ def tokens(row: Finding | Any) -> str:
     found: list[str] = []
     for name, values in _values(row).items():
         for value in values:
-            found.append(value_token(name, str(value).lower() if isinstance(value, bool) else str(value)))
-            if FIELDS[name].type == "ip":
-                found.append(value_token(f"{name}#", sixteen(value)))
+            text = str(value).lower() if isinstance(value, bool) else str(value)
+            found.append(_tokens_of_value(name, text) if name != "finding.id" else value_token(name, text))
     left = MAX_LETTERS
     for place, text in _texts(row):
         if left > 0 and text:
