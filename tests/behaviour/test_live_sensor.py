@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -10,30 +9,12 @@ from support.houses import House
 from support.programs import ROOT, until
 
 from sensor.capture.source import open_capture
-from tools.wires import Wire, ip, why_not
+from tools.wires import Wire, why_not
 
 STOP = ROOT / "pcaps" / "s7comm" / "stop.pcap"
 TO_COMPILE_S = 900.0  # what the first sensor of a version may need on a busy machine
 REASON = why_not()
 pytestmark = pytest.mark.skipif(bool(REASON), reason=REASON)
-
-
-@pytest.fixture
-def wire() -> Iterator[Wire]:
-    made = Wire()
-    try:
-        with made.inside():  # programs that are started here live in this namespace
-            ip("-n", made.here, "link", "set", "lo", "up")
-            yield made
-    finally:
-        made.remove()
-
-
-@pytest.fixture
-def plant(tmp_path: Path, wire: Wire) -> Iterator[House]:
-    built = House(tmp_path / "plant", "North works", "enterprise")
-    yield built
-    built.end()
 
 
 def frames_in(*paths: Path) -> int:

@@ -16,31 +16,13 @@ from support.programs import ROOT, until
 
 from sensor.capture.source import open_capture
 from sensor.capture.write import Frame, frame_of, small_pcap
-from tools.wires import Wire, ip, why_not
+from tools.wires import Wire, why_not
 
 STOP = ROOT / "pcaps" / "s7comm" / "stop.pcap"
 LEVELS = "overrides:\n  - {rule: operation.s7comm.stop, severity: low, reason: a rig for training}\n"
 TO_COMPILE_S = 900.0  # what the first sensor of a version may need on a busy machine
 REASON = why_not()
 pytestmark = pytest.mark.skipif(bool(REASON), reason=REASON)
-
-
-@pytest.fixture
-def wire() -> Iterator[Wire]:
-    made = Wire()
-    try:
-        with made.inside():  # programs that are started here live in this namespace
-            ip("-n", made.here, "link", "set", "lo", "up")
-            yield made
-    finally:
-        made.remove()
-
-
-@pytest.fixture
-def plant(tmp_path: Path, wire: Wire) -> Iterator[House]:
-    built = House(tmp_path / "plant", "North works", "enterprise")
-    yield built
-    built.end()
 
 
 class Sensor:
