@@ -16,7 +16,7 @@ import numpy as np
 
 from detectors.finding import Severity, Text
 from detectors.roles import COMMANDING, Roles
-from sensor.decode.pdu import NO_VALUE, Kind, Protocol
+from sensor.decode.pdu import NO_VALUE, Kind, Protocol, family
 from sensor.operations import Verb
 from sensor.view import View
 
@@ -29,6 +29,7 @@ FEW = 3  # writes; who reads and writes back more often than that is an applicat
 MAX_ROWS = 256  # behaviours between two hosts; whoever has more does not only write
 ASKERS_READ = (Protocol.MODBUS, Protocol.MODBUS_RTU, Protocol.S7COMM)  # in which whoever controls polls
 CHANGING = frozenset({Verb.WRITE, Verb.COMMAND})  # the process; what engineering does is named by itself
+BITS = (1, 2, 5, 15)  # functions of Modbus on coils and discrete inputs (V1.1b3, 6); the others are on registers
 READ_WRITE = (int(Protocol.MODBUS), 23)  # read/write multiple registers (V1.1b3, 6.17) looks as well
 
 Write = tuple[int, int, int]  # capture time in ns, behaviour, value
@@ -58,8 +59,8 @@ def blind(view: View, roles: Roles, client: int, server: int, writes: Sequence[W
     verbs = {row: roles.verb(view, row) for row in rows.tolist()}
     written = [row for row, verb in verbs.items() if verb in CHANGING]
     looked = [row for row, verb in verbs.items() if verb not in COMMANDING and verb not in (Verb.SESSION, None)]
-    places = set(table["object"][written].tolist()) - {-1}
-    elsewhere = any(int(table["object"][row]) not in places for row in looked)
+    places = {_place(table, row) for row in written if int(table["object"][row]) >= 0}
+    elsewhere = any(_place(table, row) not in places for row in looked)
     both = any((int(b.protocol), int(b.function)) == READ_WRITE for b in table.take(written))
     if not written or elsewhere or both or (looked and len(writes) > FEW):
         return None
@@ -78,10 +79,17 @@ def blind(view: View, roles: Roles, client: int, server: int, writes: Sequence[W
     return Blind("writer.blind", Severity.LOW, None)
 
 
+def _place(table: Any, row: int) -> tuple[int, bool]:
+    """What a behaviour reads or writes: coils and registers of Modbus share their numbers."""
+    b = table[row]
+    bits = family(int(b.protocol)) == Protocol.MODBUS and int(b.function) in BITS
+    return int(b.object), bits
+
+
 def _written_back(table: Any, written: Iterable[int], looked: Sequence[int]) -> bool:
     """Whether a place was written at once after it had been read."""
     return any(
-        table["object"][read] == table["object"][write]
+        _place(table, read) == _place(table, write)
         and 0 < table["first_ns"][write] - table["first_ns"][read] <= AT_ONCE_NS
         for read in looked
         for write in written

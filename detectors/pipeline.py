@@ -35,6 +35,7 @@ from detectors.attacks.public_address import PublicAddress
 from detectors.attacks.repeats import Repeats
 from detectors.attacks.replayed_commands import ReplayedCommands
 from detectors.attacks.reporting import Reporting
+from detectors.attacks.s7plus_mode import S7PlusMode
 from detectors.attacks.slot_scan import SlotScan
 from detectors.attacks.spoofed_answer import SpoofedAnswer
 from detectors.attacks.spree import Spree
@@ -177,6 +178,7 @@ DETECTORS: tuple[Callable[[Options], Detector], ...] = (
     lambda _: IoSweep(),
     lambda _: Spree(),
     lambda _: Stuxnet(),
+    lambda _: S7PlusMode(),
     lambda _: Clocks(),
     lambda _: Passwords(),
     lambda _: PublicAddress(),

@@ -190,3 +190,15 @@ def test_any_times_can_be_asked_for_a_rhythm(at: list[int]) -> None:
 )
 def test_twice_means_one_place_two_values_and_no_time(second: tuple[int, int, int], expected: bool) -> None:
     assert twice([(0, 1, 7), second]) is expected
+
+
+@pytest.mark.parametrize(("read", "write", "scripted"), [(3, 6, True), (1, 5, True), (3, 5, False), (1, 6, False)])
+def test_a_coil_and_a_register_of_the_same_number_are_different_places(
+    read: int, write: int, *, scripted: bool
+) -> None:
+    plant = Plant()
+    looked = modbus.registers(3, [7]) if read == 3 else modbus.bits(1, [True])
+    change = modbus.write_register(4, 9) if write == 6 else modbus.write_coil(4, on=True)
+    plant.exchange(SCRIPT, PLC, modbus.adu(1, 1, modbus.read(read, 4, 1)), modbus.adu(1, 1, looked))
+    plant.exchange(SCRIPT, PLC, modbus.adu(2, 1, change), modbus.adu(2, 1, change))
+    assert [it.rule_id for it in plant.findings() if it.rule_id == "writer.scripted"] == ["writer.scripted"] * scripted
