@@ -42,7 +42,7 @@ LEARNED_NS = 600 * 10**9  # a rhythm known for less, or for less than the silenc
 UNENDED = 2  # times as long must a silence be that lasts to the end of a capture: the plan may just have changed
 REGULAR_COUNT = 10  # repetitions that make a rhythm
 REGULAR_JITTER = 0.5  # standard deviation over mean that it may have
-MAX_PAIRS = 4096  # askers and devices followed; of a flood beyond nothing is claimed
+MAX_PAIRS = 4096  # askers and devices followed; of a flood beyond nothing is claimed, which is told once
 MAX_EACH = 16  # behaviours of one lane that are looked at for a rhythm
 MAX_FOLLOWED = 8192  # behaviours of all lanes
 MAX_SILENCES = 4096  # held until the end of a capture
@@ -135,16 +135,18 @@ class Rhythm:
         self._silences: list[_Silence] = []
         self._open: dict[int, tuple[Problem, _Silence]] = {}  # told on a live link, by lane
         self._expected = _expected(baseline) if baseline else {}
+        self._left_out, self._confessed = 0, False  # behaviours of pairs for which there was no room
 
     def observe(self, batch: EventBatch, scene: Scene) -> Iterable[Finding]:
         """See Detector."""
         live = scene.clock_ns >= 0
         self._learn(scene.view)
         closed = self._gaps(batch, scene) if batch.size else []
+        said = self._confess(scene)
         if not live:
             self._silences += closed[: MAX_SILENCES - len(self._silences)]
-            return ()
-        return [*self._ended(closed), *self._begun(scene)]
+            return said
+        return [*said, *self._ended(closed), *self._begun(scene)]
 
     def flush(self, scene: Scene) -> Iterator[Finding]:
         """See Detector."""
@@ -177,6 +179,7 @@ class Rhythm:
         whose = zip(*(b[name][first].tolist() for name in PAIR), strict=True)
         numbers = [self._number(view, key, row) for key, row in zip(whose, rows[first].tolist(), strict=True)]
         pairs = np.array(numbers)[inverse]
+        self._left_out += int((pairs < 0).sum())
         lanes = np.where(pairs >= 0, 3 * pairs + role, -1)
         self._lane_of[rows] = lanes
         wanted = np.flatnonzero((lanes >= 0) & (self._room[lanes] > 0))
@@ -194,6 +197,16 @@ class Rhythm:
             self._index[key] = len(self._pairs)
             self._pairs.append(self._pair(view, row))
         return self._index[key]
+
+    def _confess(self, scene: Scene) -> list[Finding]:
+        """Once, that there are more pairs than are followed."""
+        if not self._left_out or self._confessed:
+            return []
+        self._confessed = True
+        problem = Problem(self._rules["rhythm.left-out"], scene.exhibit(), protocol="")
+        now_ns = max(scene.now_ns, 0)
+        problem.add(1, now_ns, now_ns)
+        return [problem.record(now_ns, {"distinct": MAX_PAIRS})]
 
     def _pair(self, view: View, row: int) -> _Pair:
         b = view.behaviours.table[row]

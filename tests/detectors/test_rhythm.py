@@ -188,3 +188,10 @@ def test_a_device_that_leaves_requests_unanswered_is_no_hint_however_short_it_wa
         polling(lambda client, server, answer: answer and server == RTU, seconds=600, cuts=[(200, 400)]).findings()
     )
     assert (found.rule_id, found.severity) == ("rhythm.device-silent", Severity.MEDIUM)
+
+
+def test_pairs_for_which_there_is_no_room_are_told_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("detectors.rhythm.MAX_PAIRS", 2)
+    assert [it.rule_id for it in rhythms(polling(seconds=60).findings(10))] == ["rhythm.left-out"]
+    monkeypatch.setattr("detectors.rhythm.MAX_PAIRS", 3)
+    assert rhythms(polling(seconds=60).findings(10)) == []
