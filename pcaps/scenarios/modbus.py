@@ -231,11 +231,11 @@ def broadcast_write(lab: Lab) -> None:
 def meters_flooded(lab: Lab) -> None:
     """As Fuxnet did to its gateways: writes to one meter after the other behind a gateway, faster than any bus."""
     hmi = Talk(lab, HMI, PUMP_PLC)
-    for _ in range(120):
+    for _ in range(30):
         poll_pump(hmi)
         lab.wait(1.0, jitter=0.02)
     rogue = Talk(lab, ROGUE, PUMP_PLC)
-    for number in range(2200):
+    for number in range(2000):
         request = modbus.write_register(rogue.random.randrange(64), rogue.random.randrange(65536))
         rogue.ask(request, None, 1 + number % 40)
         lab.wait(0.005)
