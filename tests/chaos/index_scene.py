@@ -1,4 +1,4 @@
-"""Who feeds a search cluster dies at a point while everything is made anew; after that the index must be the store.
+"""Who feeds a search cluster dies at a point, also while all is made anew; after that the index must be the store.
 
 Unlike a World nothing else runs: rows change between the lives, and the outbox and the books of the indices are all
 that is left of one.
@@ -32,6 +32,7 @@ from sensor import failpoints
 
 EPOCH = 1_795_000_000
 ADDED = 12
+OF_REBUILDING = ("make", "filled", "show", "delete", "forget")  # in the names of points
 PATIENCE_S = 60.0
 
 
@@ -60,7 +61,8 @@ class IndexScene:
     def die_at(self, point: str) -> Iterator[str]:
         """A life ends there; what is wrong then."""
         self._change()
-        rebuild(self._store)
+        if any(word in point for word in OF_REBUILDING):  # at the others it would make good what is lost there
+            rebuild(self._store)
         self._end_lease()
         log = self._folder / "feeder.log"
         process = programs.processes().Process(target=feed, args=(self._settings, log, point))

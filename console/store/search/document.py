@@ -146,7 +146,7 @@ def _is_long(value: Any) -> bool:
 
 
 def _utc(moment: datetime) -> str:
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return moment.astimezone(UTC).isoformat(timespec="microseconds").removesuffix("+00:00") + "Z"
 
 
 def document(row: Finding | Any, line: str = "") -> dict[str, Any]:

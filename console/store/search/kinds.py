@@ -40,7 +40,7 @@ class Kind:
 
 def month_of(moment: datetime) -> str:
     """The period of a time: "2026-11"."""
-    return f"{moment:%Y-%m}"
+    return f"{moment.year:04}-{moment.month:02}"
 
 
 def span(period: str) -> tuple[datetime, datetime]:
