@@ -94,9 +94,10 @@ def test_a_reader_sees_one_state_and_waits_for_no_writer(store, tree):
         assert reader.scalar(select(func.count(Site.id))) == before + 1
 
 
-def test_a_writer_takes_its_turn_when_it_begins_not_when_it_first_writes(settings, tree):
+def test_a_writer_takes_its_turn_when_it_begins_not_when_it_first_writes(settings, tree, monkeypatch):
     # otherwise two that read first and write later would both read, and one could never write
-    store = open_store(settings.store_url + "?timeout=0.05")
+    monkeypatch.setattr("console.store.engine.BUSY_TIMEOUT_MS", 50)
+    store = open_store(settings.store_url)
     with store.writer() as first, store.writer() as second:
         first.scalar(select(func.count(Site.id)))
         with pytest.raises(OperationalError, match="locked"):

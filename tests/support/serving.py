@@ -26,4 +26,5 @@ def served(app: Flask) -> Iterator[int]:
         yield int(server.effective_port)
     finally:
         server.close()
+        server._map.clear()  # its loop goes on for connections that are kept alive, and nobody will close those
         thread.join(10)
