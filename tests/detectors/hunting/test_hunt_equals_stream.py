@@ -82,7 +82,7 @@ def test_rules_find_in_the_archive_what_they_found_in_our_captures(path, tmp_pat
 
 def test_rules_find_something_in_our_captures(tmp_path):
     found = Counter()
-    for path in OURS[:40]:
+    for path in OURS[:50]:
         found += by_stream(path, tmp_path)
     assert len(found) > 20
     assert found == by_archive(tmp_path)
