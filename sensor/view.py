@@ -220,12 +220,12 @@ class View:
         """Rows of the conversation table stand for others now: see sensor/decode/recycle.py."""
         self._conversations.clear()
 
-    def hold(self) -> bool:
-        """Let everybody see what stands now, while the first pass goes on; returns whether that is little enough."""
+    def held(self) -> Held | None:
+        """What stands now, for those who look while the first pass goes on; None where that is too much to copy."""
         rows = int(self._rows[0])
         if rows > MAX_HELD:
-            return False
-        self._held = Held(
+            return None
+        return Held(
             self._table[:rows].copy(),
             self._parked[: 2 * rows].copy(),
             self._number("hosts"),
@@ -233,11 +233,10 @@ class View:
             self._number("recycled"),
             self.state.counters[0].item(),
         )
-        return True
 
-    def release(self) -> None:
-        """The first pass stands still again."""
-        self._held = None
+    def show(self, held: Held | None) -> None:
+        """Let everybody see this; None: what stands."""
+        self._held = held
 
     def _number(self, name: str) -> int:
         return int(self._used[name][0])

@@ -11,14 +11,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from tools import elasticsearch_node, postgresql_server
 
 ROOT = Path(__file__).resolve().parents[1]
 
 # A test says what is right, never how fast: on a busy machine the first call of compiled code takes a second.
-settings.register_profile("patient", deadline=None)
+settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("patient")
 
 

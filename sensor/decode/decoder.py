@@ -7,10 +7,12 @@ import secrets
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from queue import SimpleQueue
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+from numba.core import config
 
 from sensor.capture.frames import FrameBatch
 from sensor.decode import exchange, kernel, recycle
@@ -36,11 +38,12 @@ from sensor.decode.stream_tables import ROOM_ASSEMBLED
 from sensor.decode.streams import irregular_address
 from sensor.events import Columns, EventBatch, no_events
 from sensor.records import untouched
-from sensor.view import View
+from sensor.view import Held, View
 
 NOTHING = np.zeros(0, np.uint8)
 TICK_NS = 500_000_000  # on a live link: how often an empty batch says that time has passed
-ROOMS = 3  # kept for use again: the consumer holds one batch, another is being filled
+ROOMS = 4  # kept for use again: the consumer holds one batch, two are being filled
+AHEAD = 6  # buffers: the passes of the second core are at most so far ahead, more than a batch
 
 
 class Room(NamedTuple):
@@ -55,12 +58,27 @@ Octets = npt.NDArray[np.uint8]
 FirstPass = Callable[[int, Messages, Octets], int]  # from a row on; the row to go on from, -1 when all is done
 
 
-class Filled(NamedTuple):
-    """What the first two passes left: messages and their PDUs, of which `rows` are in use."""
+class Buffer(NamedTuple):
+    """Room for what the first two passes give at a time."""
 
     messages: Messages
     pdus: npt.NDArray[np.void]
+
+
+class Block(NamedTuple):
+    """What the first two passes gave, of the frames before `row` (-1: of all).
+
+    rows: messages in the buffer. found: a bit for each protocol whose messages are not PDUs yet. room: of the events.
+    ends: whether a batch ends here; held: what the view shows to those who look at it, None: what stands.
+    """
+
+    buffer: Buffer
     rows: int
+    found: int
+    room: Room
+    row: int
+    ends: bool
+    held: Held | None
 
 
 class Decoder:
@@ -79,9 +97,14 @@ class Decoder:
         self._used = self._state[0].used[0]
         self._used.drain, self._used.irregular = drain_address(), irregular_address()
         self._rooms: list[Room] = []
-        self._filled = [Filled(untouched(MESSAGES, MESSAGE), untouched(MESSAGES, PDU), 0) for _ in range(2)]  # in turn
         self._recycled_ns = -recycle.RETRY_NS
-        self._second = ThreadPoolExecutor(1, "decode") if len(os.sched_getaffinity(0)) > 1 else None
+        in_turns = getattr(config, "DISABLE_JIT", False)  # uncompiled, two threads never run side by side
+        overlap = len(os.sched_getaffinity(0)) > 1 and not in_turns
+        self._second = ThreadPoolExecutor(1, "decode") if overlap else None
+        buffers = AHEAD if self._second else 1
+        self._buffers = [Buffer(untouched(MESSAGES, MESSAGE), untouched(MESSAGES, PDU)) for _ in range(buffers)]
+        self._ready: SimpleQueue[Block | None] = SimpleQueue()
+        self._away = False  # somebody looks at a batch, instead of asking for the next one
         self.view = View(self._state)
 
     def decode(self, batches: Iterable[FrameBatch]) -> Iterator[EventBatch]:
@@ -130,68 +153,105 @@ class Decoder:
         return after
 
     def _given(self, first_pass: FirstPass, frames: Octets) -> Iterator[EventBatch]:
-        """Events of all that the first pass gives.
-
-        While it is at the next messages, those before become events; and while somebody looks at a full batch, for whom
-        the view stands still.
-        """
-        row, rows, before = 0, 0, self._filled[0]._replace(rows=0)
-        room = self._room()
+        """Events of all that the first pass gives."""
+        row, events = 0, 0
         while row >= 0:
-            recycling, full = self._recycling_due(), self._full(rows + before.rows)
-            if recycling or full or self._second is None:
-                rows += self._settle(before, room, rows)
-                before = before._replace(rows=0)
-            filled = self._filled[before.messages is self._filled[0].messages]
-            if full and not recycling and self._second is not None and self.view.hold():
-                following = self._room()
-                filling = self._second.submit(self._fill, first_pass, row, filled, frames, following.out)
-                try:
-                    yield from self._batch(room, rows, frames)
-                finally:
-                    row, before = filling.result()
-                    self.view.release()
-                room, rows = following, 0
-                del following
-                continue
-            if recycling or full:  # no row may go while an event that bears it is on its way
-                yield from self._batch(room, rows, frames)
-                del room
-                room, rows = self._room(), 0
-            if recycling:
+            if self._recycling_due():  # no event that bears a row is on its way
                 self._recycle()
-            if before.rows and self._second is not None:
-                filling = self._second.submit(self._fill, first_pass, row, filled, frames, room.out)
-                try:
-                    rows += self._settle(before, room, rows)
-                finally:
-                    row, before = filling.result()
-            else:
-                row, before = self._fill(first_pass, row, filled, frames, room.out)
-        rows += self._settle(before, room, rows)
-        yield from self._batch(room, rows, frames)
+            free: SimpleQueue[Buffer | None] = SimpleQueue()
+            for block in self._ahead(self._blocks(first_pass, row, frames, free), free):
+                events += self._settle(block, frames, events)
+                free.put(block.buffer)
+                row = block.row
+                if block.ends:
+                    self.view.show(block.held)
+                    self._away = True
+                    try:
+                        yield from self._batch(block.room, events, frames)
+                    finally:
+                        self._away = False
+                        self.view.show(None)
+                    events = 0
 
-    def _fill(self, first_pass: FirstPass, row: int, into: Filled, frames: Octets, out: Octets) -> tuple[int, Filled]:
-        """The first and the second pass from a row on: the row to go on from, and what they left."""
+    def _ahead(self, blocks: Iterator[Block], free: SimpleQueue[Buffer | None]) -> Iterator[Block]:
+        """The blocks, made on the second core, where there is one, as far ahead as there are free buffers."""
+        for buffer in self._buffers:
+            free.put(buffer)
+        if self._second is None:
+            yield from blocks
+            return
+        self._ready = SimpleQueue()
+
+        def make() -> None:
+            try:
+                for block in blocks:
+                    self._ready.put(block)
+            finally:
+                self._ready.put(None)
+
+        making = self._second.submit(make)
+        try:
+            while (block := self._ready.get()) is not None:
+                yield block
+        finally:
+            free.put(None)  # where nobody wants the rest
+            making.result()
+
+    def _blocks(
+        self, first_pass: FirstPass, row: int, frames: Octets, free: SimpleQueue[Buffer | None]
+    ) -> Iterator[Block]:
+        """The first two passes from a row on, to the end, or to where all events have to be out before they go on:
+        rows are to be freed, or there is too much for the view to hold.
+        """
+        waits = False
+        while row >= 0 and not waits:
+            room, events, ends = self._room(), 0, False
+            while not ends:
+                buffer = free.get()
+                if buffer is None:
+                    return
+                row, rows, found = self._fill(first_pass, row, buffer, frames, room.out)
+                events += rows
+                waits = row >= 0 and self._recycling_due()
+                ends = waits or row < 0 or self._full(events)
+                held = None
+                if ends and not waits and row >= 0 and self._second is not None:
+                    held = self.view.held()
+                    waits = held is None
+                yield Block(buffer, rows, found, room, row, ends, held)
+            del room
+
+    def _fill(self, first_pass: FirstPass, row: int, into: Buffer, frames: Octets, out: Octets) -> tuple[int, int, int]:
+        """The first pass from a row on, and the second: (row to go on from, messages, protocols left unread).
+
+        The second is left to the core that makes events where that has nothing else to do.
+        """
         used = self._used
         used["messages"] = used["found"] = 0
         row = first_pass(row, into.messages, out)
         rows, found = int(used["messages"]), int(used["found"])
-        if rows:
-            for protocol, read in READERS.items():
-                if found >> protocol & 1:
-                    read(frames, out, into.messages, rows, used.seed, into.pdus)
-        return row, into._replace(rows=rows)
+        if self._second is None or self._away or not self._ready.empty():
+            self._read(into, rows, found, frames, out)
+            found = 0
+        return row, rows, found
+
+    def _read(self, buffer: Buffer, rows: int, found: int, frames: Octets, out: Octets) -> None:
+        """The second pass over the messages of the protocols that were found."""
+        for protocol, read in READERS.items():
+            if found >> protocol & 1:
+                read(frames, out, buffer.messages, rows, self._used.seed, buffer.pdus)
 
     def _full(self, rows: int) -> bool:
-        """Whether a room with so many events could be too small for all that the next steps may bring."""
+        """Whether a room with so many events could be too small for all that the next step may bring."""
         return rows > USUAL_EVENTS or int(self._used["assembled"]) > ASSEMBLED - ROOM_ASSEMBLED - DATAGRAM_BYTES
 
-    def _settle(self, filled: Filled, room: Room, at: int) -> int:
-        """The third pass, into the events of a room from `at` on; how many there are."""
-        if filled.rows:
-            exchange.settle(filled.messages, filled.pdus, filled.rows, self._state, room.events, at)
-        return filled.rows
+    def _settle(self, block: Block, frames: Octets, at: int) -> int:
+        """The third pass, into the events of the block's room from `at` on; how many there are."""
+        if block.rows:
+            if block.found:
+                self._read(block.buffer, block.rows, block.found, frames, block.room.out)
+            exchange.settle(*block.buffer, block.rows, self._state, block.room.events, at)
+        return block.rows
 
     def _batch(self, room: Room, rows: int, frames: Octets) -> Iterator[EventBatch]:
         """The first `rows` events of a room, where there are any."""
