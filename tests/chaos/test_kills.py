@@ -18,7 +18,6 @@ from tools import postgresql_server
 ROOT = Path(__file__).resolve().parents[2]
 KILLS = 100
 FEW_KILLS = 10
-SEED_OF_ALL = 5  # with which each program dies among so few
 
 
 def run(*arguments: object) -> dict[str, Any]:
@@ -59,7 +58,7 @@ def test_a_console_on_a_postgresql_that_is_killed_too_loses_nothing_and_its_sear
 ):
     if why := postgresql_server.why_not():
         pytest.skip(why)
-    stands_on = ("--store", "postgresql", "--node", elasticsearch_url, "--worlds", 1, "--seed", SEED_OF_ALL)
+    stands_on = ("--store", "postgresql", "--node", elasticsearch_url, "--worlds", 1)
     report = run("--kills", FEW_KILLS, "--points", "none", *stands_on)["at random"]
     assert report["killed"] == FEW_KILLS
     assert all(report["deaths"][who] for who in ("sensor", "console", "database", "indexer"))

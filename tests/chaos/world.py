@@ -78,7 +78,7 @@ class World:
         self.backing = backing
         self.all = (*ALL, *([INDEXER] if backing.url else []))
         others = {DATABASE: backing.database, NODE: backing.node}
-        self._others = {name: it for name, it in others.items() if it is not None}
+        self.others = {name: it for name, it in others.items() if it is not None}
         self._dead: set[str] = set()  # of the others
         self._starting: threading.Thread | None = None
         self._widowed: set[str] = set()  # dead programs whose leases are not ended yet
@@ -146,10 +146,10 @@ class World:
         """
         for name in sorted(self._dead):
             if name == NODE:  # it takes its time, and the world goes on meanwhile
-                self._starting = threading.Thread(target=self._others[name].start)
+                self._starting = threading.Thread(target=self.others[name].start)
                 self._starting.start()
             else:
-                self._others[name].start()
+                self.others[name].start()
         self._dead.clear()
         self.bury()
         for name in names or self.all:
@@ -173,10 +173,10 @@ class World:
 
     def kill(self, *names: str) -> None:
         """SIGKILL, all at once, and none of them knows; the database by an immediate shutdown."""
-        for name in self._others.keys() & set(names) - self._dead:
+        for name in self.others.keys() & set(names) - self._dead:
             if name == NODE and self._starting is not None:
                 self._starting.join()
-            self._others[name].kill()
+            self.others[name].kill()
             self._dead.add(name)
             self.deaths[name] += 1
         dying = [self._running[name] for name in names if name in self._running]
@@ -316,7 +316,7 @@ class World:
         """What is wrong now that everything has settled; nothing where everything stands exactly once."""
         self.bury()
         taken = Counter(delivery.key for delivery in self.mail.box.taken)
-        away = AWAY if DATABASE in self._others else ()
+        away = AWAY if DATABASE in self.others else ()
         return [
             *self.crashes,
             *(
