@@ -73,6 +73,7 @@ class Flood:
         self._sample: list[int] = []  # a behaviour of each stream
         self._station: list[int] = []  # of each stream, -1 where there are several
         self._commands: dict[tuple[int, ...], int] = {}  # streams to all stations behind an address
+        self._limit_of: dict[tuple[int, ...], tuple[int, int]] = {}  # by codes
         self._limit: list[tuple[int, int]] = []  # messages a second and seconds that make a flood; (0, 0): by the past
         self._runs: dict[int, _Run] = {}
         self._total = np.zeros(MAX_STREAMS, np.int64)
@@ -117,17 +118,18 @@ class Flood:
         groups = list(alike(columns))
         first = np.array([same[0] for same in groups])
         keys = zip(*(column[first].tolist() for column in columns), strict=True)
-        for key, same in zip(keys, groups, strict=True):
+        asked = (b["outcome"][first] == Outcome.ASKED).tolist()
+        for key, same, request in zip(keys, groups, asked, strict=True):
             number = self._streams.get(key)
             if number is None:
-                number = self._stream(scene, key, int(new[same[0]]))
+                row = int(new[same[0]])
+                number = self._stream(key, self._limits(scene, (request, key[2], *key[4:]), row), row)
                 if number < 0:
                     continue
             self._stream_of[new[same]] = number
 
-    def _stream(self, scene: Scene, key: tuple[int, ...], row: int) -> int:
+    def _stream(self, key: tuple[int, ...], limit: tuple[int, int], row: int) -> int:
         """Number of the stream of a new key, -1 where there is no room for it. row: a behaviour of it."""
-        limit = self._limits(scene, row)
         client, server, protocol, station, *rest = key
         together = (client, server, protocol, *rest)
         number = self._commands.get(together, -1) if limit == MOST_COMMANDS else -1
@@ -148,17 +150,20 @@ class Flood:
         self._absolute[number] = limit[0] > 0
         return number
 
-    def _limits(self, scene: Scene, row: int) -> tuple[int, int]:
-        b = scene.view.behaviours.table[row]
-        protocol = family(int(b.protocol))
-        if protocol == Protocol.DNP3:
-            return MOST_DNP3
-        if b.outcome == Outcome.ASKED and self._roles.verb(scene.view, row) in COMMANDING:
-            if protocol == Protocol.IEC104:
-                return MOST_IEC104
-            if protocol in (Protocol.MODBUS, Protocol.S7COMM, Protocol.BACNET):
-                return MOST_COMMANDS
-        return 0, 0
+    def _limits(self, scene: Scene, codes: tuple[int, ...], row: int) -> tuple[int, int]:
+        """What makes a flood of messages with these codes (is a request, protocol, function, ...); row: one of them."""
+        if codes not in self._limit_of:
+            request, protocol = codes[0], family(codes[1])
+            limit = 0, 0
+            if protocol == Protocol.DNP3:
+                limit = MOST_DNP3
+            elif request and self._roles.verb(scene.view, row) in COMMANDING:
+                if protocol == Protocol.IEC104:
+                    limit = MOST_IEC104
+                elif protocol in (Protocol.MODBUS, Protocol.S7COMM, Protocol.BACNET):
+                    limit = MOST_COMMANDS
+            self._limit_of[codes] = limit
+        return self._limit_of[codes]
 
     def _count(self, batch: EventBatch, scene: Scene) -> None:
         """Messages of each stream in each second."""
