@@ -132,9 +132,13 @@ class _Taker:
         if self._connection is None:
             self._connection = self._fork()
             self._pid = 0
-        try:
-            if not self._pid:
+        if not self._pid:
+            try:
                 self._pid = int(self._hear()["pid"])
+            except (EOFError, OSError, ValueError):  # the nursery was about to die; nothing was handed over yet
+                self.close()
+                raise NoTakersError from None
+        try:
             self._connection.send_bytes(
                 json.dumps({"name": caller.name, "sensor": caller.sensor_id, "key": caller.key}).encode()
             )
@@ -176,7 +180,8 @@ def _outcome(answer: dict[str, Any]) -> Outcome:
         return Outcome(**made)
     match answer.get("error"):
         case "invalid":
-            raise InvalidError(answer["message"], **answer["values"])
+            message = answer["message"]
+            raise InvalidError(message, **answer["values"])
         case "key":
             raise UnknownKeyError
         case "same":

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+_NO_RESERVE = 0x4000  # MAP_NORESERVE of Linux on x86 and ARM; the module mmap has it from Python 3.13 on
+
 
 def record(fields: Sequence[tuple[Any, ...]]) -> np.dtype[np.void]:
     """A structured dtype whose elements have attributes (`row.count`), in numba and without it, aligned as C would."""
@@ -20,9 +22,10 @@ def untouched(count: int, dtype: np.dtype[Any]) -> npt.NDArray[Any]:
 
     numpy's own large arrays ask for pages of 2 MB: a table of which a few rows are used would then be zeroed by the
     megabyte, which took longer than decoding a hundred thousand frames. Memory of our own (private): to look at a page
-    that nobody has written takes none.
+    that nobody has written takes none. Not reserved: Linux would refuse more addresses than there is memory, also to a
+    process that is forked.
     """
-    room = mmap.mmap(-1, count * dtype.itemsize, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    room = mmap.mmap(-1, count * dtype.itemsize, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | _NO_RESERVE)
     room.madvise(mmap.MADV_NOHUGEPAGE)
     return np.frombuffer(room, dtype, count)
 

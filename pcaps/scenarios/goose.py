@@ -47,4 +47,4 @@ def values_changed(lab: Lab) -> None:
     for sequence in range(40):
         forged = 20 <= sequence < 24
         lab.raw(goose.publication(PROTECTION.mac, state=41, sequence=sequence, values=(forged, forged)))
-        lab.wait(1.0)
+        lab.wait(1.0007)
