@@ -2,8 +2,8 @@
 PYTHON ?= python3
 JOBS ?= 2
 VENV := .venv/bin
-# loadfile: the tests of one file share their servers, so they stay in one worker
-PYTEST := $(VENV)/python -m pytest -n $(JOBS) --dist loadfile
+# loadfile: the tests of one file share their servers, so they stay in one worker. In order: the long ones come first
+PYTEST := $(VENV)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
 .PHONY: help setup dev run test lint format bench bench-live bench-worker bench-hunt bench-ingest bench-search bench-restore bench-spool bench-outage bench-index score fuzz chaos mutate pcaps lock clean
