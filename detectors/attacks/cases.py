@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Hashable, Iterable, Iterator
 from typing import Any
 
@@ -11,6 +12,7 @@ from detectors.finding import Finding, Severity
 from detectors.problem import Problem
 from detectors.wording import MAX_LISTED
 from sensor.decode.recognise import PROMISES, spoken
+from sensor.events import EventBatch
 
 MAX_CASES = 4096  # told apart by one detector; a flood beyond is one case for each rule, which names nobody
 PAUSE_NS = 10**9  # between two looks for records that are due, where no case is new
@@ -63,6 +65,30 @@ class Cases:
                 yield case.problem.record(
                     scene.now_ns, {"protocol": case.problem.who["protocol"], **case.values}, severity=case.severity
                 )
+
+
+class CaseDetector(ABC):
+    """A detector that says everything as cases."""
+
+    def __init__(self) -> None:
+        self._cases = Cases()
+
+    def observe(self, batch: EventBatch, scene: Scene) -> Iterator[Finding]:
+        """See Detector."""
+        self._look(batch, scene)
+        return self._cases.say(scene, final=False)
+
+    def flush(self, scene: Scene) -> Iterator[Finding]:
+        """See Detector."""
+        self._finish(scene)
+        return self._cases.say(scene, final=True)
+
+    @abstractmethod
+    def _look(self, batch: EventBatch, scene: Scene) -> None:
+        """Count what a batch shows into cases."""
+
+    def _finish(self, scene: Scene) -> None:  # noqa: B027 (most have nothing to look at any more)
+        """Look at what is left when the traffic has ended."""
 
 
 def examples(things: Iterable[object]) -> str:

@@ -9,14 +9,13 @@ messages of each batch. Technique: T0836.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 
 import numpy as np
 
-from detectors.attacks.cases import Cases
+from detectors.attacks.cases import CaseDetector
 from detectors.contract import Fresh, Labels, Scene, ends, station_of
-from detectors.finding import Finding, Severity, rfc3339
+from detectors.finding import Severity, rfc3339
 from sensor.decode.pdu import Outcome, Protocol
 from sensor.events import EventBatch
 
@@ -29,28 +28,22 @@ S7_SET_CLOCK = (7 << 8 | 2, 7 << 8 | 4)
 TIMES = ("dnp3.time", "iec104.time", "s7comm.time")
 
 
-class Clocks:
+class Clocks(CaseDetector):
     """See the module."""
 
     name = "clocks"
 
     def __init__(self) -> None:
+        super().__init__()
         self._fresh = Fresh()
         self._sets = Labels()  # 1 for behaviours that set a clock
         self._any = False
-        self._cases = Cases()
 
-    def observe(self, batch: EventBatch, scene: Scene) -> Iterable[Finding]:
-        """See Detector."""
+    def _look(self, batch: EventBatch, scene: Scene) -> None:
         self._learn(scene)
         if self._any and batch.size:
             for row in np.flatnonzero(self._sets[batch.columns.behaviour] == 1)[:MOST].tolist():
                 self._judge(batch, row, scene)
-        return self._cases.say(scene, final=False)
-
-    def flush(self, scene: Scene) -> Iterator[Finding]:
-        """See Detector."""
-        return self._cases.say(scene, final=True)
 
     def _learn(self, scene: Scene) -> None:
         table = scene.view.behaviours.table

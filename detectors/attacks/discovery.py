@@ -10,14 +10,13 @@ T0816.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
 
-from detectors.attacks.cases import Case, Cases
+from detectors.attacks.cases import Case, CaseDetector
 from detectors.contract import Fresh, Scene
-from detectors.finding import Finding, Severity, Text
+from detectors.finding import Severity, Text
 from sensor.decode.pdu import Kind, Outcome, Protocol
 from sensor.events import EventBatch
 from sensor.slow.message import Notice
@@ -37,18 +36,17 @@ SET_WORDS = {
 PROFINET, BACNET, ENIP = "profinet_dcp", "bacnet", "enip"
 
 
-class Discovery:
+class Discovery(CaseDetector):
     """See the module."""
 
     name = "discovery"
 
     def __init__(self) -> None:
+        super().__init__()
         self._fresh = Fresh()
         self._searchers: dict[tuple[str, str], bool] = {}  # protocol, host -> whether it is new
-        self._cases = Cases()
 
-    def observe(self, batch: EventBatch, scene: Scene) -> Iterable[Finding]:
-        """See Detector."""
+    def _look(self, batch: EventBatch, scene: Scene) -> None:
         for notice in scene.slow:
             fields = notice.message.fields
             if notice.message.protocol == PROFINET and not fields.get("dcp.response"):
@@ -60,12 +58,9 @@ class Discovery:
                 elif fields.get("dcp.service_name") == "set":
                     self._set(scene, notice)
         self._learn(scene)
-        return self._cases.say(scene, final=False)
 
-    def flush(self, scene: Scene) -> Iterator[Finding]:
-        """See Detector."""
+    def _finish(self, scene: Scene) -> None:
         self._learn(scene)
-        return self._cases.say(scene, final=True)
 
     def _learn(self, scene: Scene) -> None:
         """Look for searches among behaviours that are new."""

@@ -11,15 +11,12 @@ and counters. Looks at rows of GOOSE only. Techniques: T0856, T0815.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-
 import numpy as np
 import numpy.typing as npt
 
-from detectors.attacks.cases import Cases
+from detectors.attacks.cases import CaseDetector
 from detectors.attacks.goose_tail import Tails, live_ms
 from detectors.contract import Fresh, Scene, alike
-from detectors.finding import Finding
 from sensor.decode.pdu import Protocol
 from sensor.events import EventBatch
 from sensor.protocols.goose import BROKEN
@@ -34,31 +31,25 @@ LEAST_LATE_NS = 5 * 10**9
 GOOSE = int(Protocol.GOOSE)
 
 
-class GooseStream:
+class GooseStream(CaseDetector):
     """See the module."""
 
     name = "goose_stream"
 
     def __init__(self) -> None:
+        super().__init__()
         self._fresh = Fresh()
         self._publishers: dict[tuple[int, int], dict[int, int]] = {}  # APPID, control block -> host -> behaviour
         # behaviour -> state number, sequence number, time of the last message, time of the first one of that state
         self._last: dict[int, tuple[int, int, int, int]] = {}
         self._live_ns: dict[int, int] = {}  # behaviour -> how long its messages are to be believed
         self._tails = Tails()
-        self._cases = Cases()
 
-    def observe(self, batch: EventBatch, scene: Scene) -> Iterable[Finding]:
-        """See Detector."""
+    def _look(self, batch: EventBatch, scene: Scene) -> None:
         self._learn(scene)
         rows = np.flatnonzero(batch.columns.protocol == GOOSE)
         if len(rows):
             self._follow(batch, rows, scene)
-        return self._cases.say(scene, final=False)
-
-    def flush(self, scene: Scene) -> Iterator[Finding]:
-        """See Detector."""
-        return self._cases.say(scene, final=True)
 
     def _learn(self, scene: Scene) -> None:
         """Publishers of control blocks that are new."""

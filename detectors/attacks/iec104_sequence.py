@@ -7,14 +7,11 @@ on, and behind it to what the real station then says. Looks at rows of IEC 104 o
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-
 import numpy as np
 import numpy.typing as npt
 
-from detectors.attacks.cases import Cases
+from detectors.attacks.cases import CaseDetector
 from detectors.contract import Scene
-from detectors.finding import Finding
 from sensor.decode.pdu import Anomaly, Protocol
 from sensor.events import EventBatch
 from sensor.records import Growing
@@ -26,28 +23,22 @@ MOST = 1024  # breaks of one batch that are counted one by one
 IEC104 = int(Protocol.IEC104)
 
 
-class Iec104Sequence:
+class Iec104Sequence(CaseDetector):
     """See the module."""
 
     name = "iec104_sequence"
 
     def __init__(self) -> None:
+        super().__init__()
         self._numbers = Growing(np.int32, -1)  # 2 * conversation + forward -> the last number seen
         self._last = self._numbers.values
         self._recycled = 0
         self._breaks: dict[tuple[int, int], int] = {}
-        self._cases = Cases()
 
-    def observe(self, batch: EventBatch, scene: Scene) -> Iterable[Finding]:
-        """See Detector."""
+    def _look(self, batch: EventBatch, scene: Scene) -> None:
         rows = np.flatnonzero(batch.columns.protocol == IEC104)
         if len(rows):
             self._follow(batch, rows, scene)
-        return self._cases.say(scene, final=False)
-
-    def flush(self, scene: Scene) -> Iterator[Finding]:
-        """See Detector."""
-        return self._cases.say(scene, final=True)
 
     def _follow(self, batch: EventBatch, rows: npt.NDArray[np.int64], scene: Scene) -> None:
         if scene.view.recycled != self._recycled:  # rows may stand for others now

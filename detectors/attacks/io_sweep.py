@@ -9,15 +9,14 @@ Techniques: T0806, T0855.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from detectors.attacks.cases import Cases
+from detectors.attacks.cases import CaseDetector
 from detectors.contract import Fresh, Scene, alike, ends, station_of
-from detectors.finding import Finding, Severity, Text
+from detectors.finding import Severity, Text
 from sensor.decode.pdu import Outcome, Protocol
 from sensor.events import EventBatch
 
@@ -34,26 +33,22 @@ CONTROL_BLOCK = 12  # DNP3 group
 Key = tuple[int, int, int, int]
 
 
-class IoSweep:
+class IoSweep(CaseDetector):
     """See the module."""
 
     name = "io_sweep"
 
     def __init__(self) -> None:
+        super().__init__()
         self._fresh = Fresh()
         self._points: dict[Key, dict[int, tuple[int, int]]] = {}  # point -> first time, behaviour
         self._told: dict[Key, int] = {}
-        self._cases = Cases()
 
-    def observe(self, batch: EventBatch, scene: Scene) -> Iterable[Finding]:
-        """See Detector."""
+    def _look(self, batch: EventBatch, scene: Scene) -> None:
         self._learn(scene)
-        return self._cases.say(scene, final=False)
 
-    def flush(self, scene: Scene) -> Iterator[Finding]:
-        """See Detector."""
+    def _finish(self, scene: Scene) -> None:
         self._learn(scene)
-        return self._cases.say(scene, final=True)
 
     def _learn(self, scene: Scene) -> None:
         """Note commanded points, and judge the pairs to which some were added."""

@@ -10,15 +10,14 @@ Technique: T0848.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
 
-from detectors.attacks.cases import Case, Cases
+from detectors.attacks.cases import Case, CaseDetector
 from detectors.attendance import fell_silent, steadily_met
 from detectors.contract import Fresh, Labels, Scene, alike, ends, station_of
-from detectors.finding import Finding, Severity, Text
+from detectors.finding import Severity, Text
 from sensor.decode.pdu import Outcome, Protocol
 from sensor.events import EventBatch
 
@@ -42,30 +41,24 @@ class _Pair:
         self.before: _Pair | None = None  # the master that was there first, where this is a second one
 
 
-class Masters:
+class Masters(CaseDetector):
     """See the module."""
 
     name = "masters"
 
     def __init__(self) -> None:
+        super().__init__()
         self._fresh = Fresh()
         self._pairs: list[_Pair] = []
         self._index: dict[tuple[int, ...], int] = {}
         self._pair_of = Labels()
         self._watched = np.zeros(MAX_PAIRS, np.bool_)  # pairs that are no master yet, or a second one
         self._first: dict[Device, _Pair] = {}
-        self._cases = Cases()
 
-    def observe(self, batch: EventBatch, scene: Scene) -> Iterable[Finding]:
-        """See Detector."""
+    def _look(self, batch: EventBatch, scene: Scene) -> None:
         self._learn(scene)
         if self._watched[: len(self._pairs)].any():
             self._count(batch, scene)
-        return self._cases.say(scene, final=False)
-
-    def flush(self, scene: Scene) -> Iterator[Finding]:
-        """See Detector."""
-        return self._cases.say(scene, final=True)
 
     def _learn(self, scene: Scene) -> None:
         """Give behaviours in which a device speaks their pair."""

@@ -10,14 +10,11 @@ T0856.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-
 import numpy as np
 import numpy.typing as npt
 
-from detectors.attacks.cases import Cases
+from detectors.attacks.cases import CaseDetector
 from detectors.contract import Scene, ends, station_of
-from detectors.finding import Finding
 from sensor.decode.pdu import Anomaly, Kind, Protocol
 from sensor.events import EventBatch
 
@@ -33,28 +30,22 @@ Key = tuple[int, int, int]  # conversation, station, kind
 Last = tuple[int, int, int]  # sequence, behaviour, time
 
 
-class Repeats:
+class Repeats(CaseDetector):
     """See the module."""
 
     name = "repeats"
 
     def __init__(self) -> None:
+        super().__init__()
         self._last: dict[Key, Last] = {}
         self._confirmed: dict[tuple[int, int], tuple[int, int]] = {}  # conversation, station -> sequence, time
         self._seen: dict[tuple[int, int, int], list[int]] = {}
-        self._cases = Cases()
 
-    def observe(self, batch: EventBatch, scene: Scene) -> Iterable[Finding]:
-        """See Detector."""
+    def _look(self, batch: EventBatch, scene: Scene) -> None:
         columns = batch.columns
         rows = np.flatnonzero(columns.protocol == DNP3)
         if len(rows):
             self._follow(batch, rows, scene)
-        return self._cases.say(scene, final=False)
-
-    def flush(self, scene: Scene) -> Iterator[Finding]:
-        """See Detector."""
-        return self._cases.say(scene, final=True)
 
     def _follow(self, batch: EventBatch, rows: npt.NDArray[np.int64], scene: Scene) -> None:
         """Compare each request and report with the one before in its conversation."""

@@ -10,15 +10,13 @@ Counts by columns; only the first commands of a connection are looked at one by 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from detectors.attacks.cases import Cases
+from detectors.attacks.cases import CaseDetector
 from detectors.contract import Fresh, Labels, Scene, alike, ends, station_of
-from detectors.finding import Finding
 from detectors.roles import Roles
 from sensor.decode.pdu import Kind, Outcome, Protocol, family
 from sensor.events import EventBatch
@@ -56,20 +54,19 @@ class _Run:
         self.rows.clear()
 
 
-class ReplayedCommands:
+class ReplayedCommands(CaseDetector):
     """See the module."""
 
     name = "replayed_commands"
 
     def __init__(self) -> None:
+        super().__init__()
         self._fresh, self._roles, self._command = Fresh(), Roles(), Labels()
         self._any = False
         self._past: dict[int, _Past] = {}
         self._runs: dict[int, _Run] = {}
-        self._cases = Cases()
 
-    def observe(self, batch: EventBatch, scene: Scene) -> Iterable[Finding]:
-        """See Detector."""
+    def _look(self, batch: EventBatch, scene: Scene) -> None:
         self._learn(scene)
         if self._any and batch.size:
             c = batch.columns
@@ -78,11 +75,6 @@ class ReplayedCommands:
                 server = scene.view.behaviours.table["server"][c.behaviour[rows]]
                 for same in alike([server]):
                     self._follow(batch, rows[same], int(server[same[0]]), scene)
-        return self._cases.say(scene, final=False)
-
-    def flush(self, scene: Scene) -> Iterator[Finding]:
-        """See Detector."""
-        return self._cases.say(scene, final=True)
 
     def _learn(self, scene: Scene) -> None:
         """Find the commands among behaviours that are new."""

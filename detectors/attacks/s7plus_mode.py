@@ -9,13 +9,11 @@ variables only. Technique: T0858.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-
 import numpy as np
 
-from detectors.attacks.cases import Cases
+from detectors.attacks.cases import CaseDetector
 from detectors.contract import Scene, ends
-from detectors.finding import Finding, Severity, Text
+from detectors.finding import Severity, Text
 from sensor.decode.pdu import Kind, Protocol
 from sensor.events import EventBatch
 from sensor.protocols.s7comm_plus import SET_MULTI_VARIABLES, SET_VARIABLE
@@ -29,27 +27,21 @@ SETS = (SET_VARIABLE, SET_MULTI_VARIABLES)
 WORDS = {STOP: Text("停机（STOP）", "STOP"), RUN: Text("运行（RUN）", "RUN")}
 
 
-class S7PlusMode:
+class S7PlusMode(CaseDetector):
     """See the module."""
 
     name = "s7plus_mode"
 
     def __init__(self) -> None:
-        self._cases = Cases()
+        super().__init__()
 
-    def observe(self, batch: EventBatch, scene: Scene) -> Iterable[Finding]:
-        """See Detector."""
+    def _look(self, batch: EventBatch, scene: Scene) -> None:
         c = batch.columns
         sets = (c.protocol == Protocol.S7COMM_PLUS) & (c.kind == Kind.REQUEST) & np.isin(c.function, SETS)
         for row in np.flatnonzero(sets)[:MOST].tolist():
             state = asked_for(batch.pdu(row))
             if state is not None:
                 self._told(batch, row, state, scene)
-        return self._cases.say(scene, final=False)
-
-    def flush(self, scene: Scene) -> Iterator[Finding]:
-        """See Detector."""
-        return self._cases.say(scene, final=True)
 
     def _told(self, batch: EventBatch, row: int, state: int, scene: Scene) -> None:
         behaviour, at_ns = int(batch.columns.behaviour[row]), int(batch.columns.ts_ns[row])

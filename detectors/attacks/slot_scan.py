@@ -9,16 +9,14 @@ T0888.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
 from ipaddress import ip_address
 from typing import NamedTuple
 
 import numpy as np
 
-from detectors.attacks.cases import Cases, examples
+from detectors.attacks.cases import CaseDetector, examples
 from detectors.attacks.talks import FreshTalks, called
 from detectors.contract import Scene
-from detectors.finding import Finding
 from sensor.capture.frames import FrameBatch
 from sensor.decode.packet import TCP
 from sensor.events import EventBatch
@@ -48,34 +46,28 @@ class _Waiting(NamedTuple):
     first_ns: int
 
 
-class SlotScan:
+class SlotScan(CaseDetector):
     """See the module."""
 
     name = "slot_scan"
 
     def __init__(self) -> None:
+        super().__init__()
         self._fresh = FreshTalks()
         # By port and address of the asker, and address of the asked.
         self._waiting: dict[tuple[int, bytes, bytes], _Waiting] = {}
         self._next = 0  # frames before this one were looked at for all that wait
         self._tried: dict[tuple[int, int], dict[bytes, tuple[int, int]]] = {}  # pair -> TSAP -> (time, frame)
         self._told: dict[tuple[int, int], int] = {}
-        self._cases = Cases()
 
-    def observe(self, batch: EventBatch, scene: Scene) -> Iterable[Finding]:
-        """See Detector."""
+    def _look(self, batch: EventBatch, scene: Scene) -> None:
         self._learn(scene)
         if self._waiting:
             for frames in scene.frames:
-                self._look(scene, frames)
+                self._search(scene, frames)
             self._next = scene.frames[-1].first + scene.frames[-1].size if scene.frames else self._next
             late_ns = scene.now_ns - PATIENCE_NS
             self._waiting = {key: it for key, it in self._waiting.items() if it.first_ns >= late_ns}
-        return self._cases.say(scene, final=False)
-
-    def flush(self, scene: Scene) -> Iterator[Finding]:
-        """See Detector."""
-        return self._cases.say(scene, final=True)
 
     def _learn(self, scene: Scene) -> None:
         """Note connections that were begun."""
@@ -97,7 +89,7 @@ class SlotScan:
             self._next = min(self._next, first)  # its frames may have been there before it was told of
             self._waiting[int(who.asker_port[at]), *ends] = _Waiting(asker, asked, first, int(talks["first_ns"][at]))
 
-    def _look(self, scene: Scene, frames: FrameBatch) -> None:
+    def _search(self, scene: Scene, frames: FrameBatch) -> None:
         """Look for the requests of waiting connections in those frames that were not looked at yet."""
         latest = max((it.first_frame for it in self._waiting.values()), default=0)
         begin, end = max(self._next, frames.first), min(frames.first + frames.size, latest + LOOKED_AT)

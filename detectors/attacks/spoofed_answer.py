@@ -10,15 +10,13 @@ T0830.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from detectors.attacks.cases import Cases
+from detectors.attacks.cases import CaseDetector
 from detectors.contract import Scene, ends, station_of
-from detectors.finding import Finding
 from sensor.decode.pdu import Anomaly, Kind, Protocol, family
 from sensor.events import EventBatch
 
@@ -53,18 +51,17 @@ class _Near(NamedTuple):
     torn_ns: npt.NDArray[np.int64]
 
 
-class SpoofedAnswer:
+class SpoofedAnswer(CaseDetector):
     """See the module."""
 
     name = "spoofed_answer"
 
     def __init__(self) -> None:
+        super().__init__()
         self._past: deque[_Past] = deque()
         self._rows = 0
-        self._cases = Cases()
 
-    def observe(self, batch: EventBatch, scene: Scene) -> Iterable[Finding]:
-        """See Detector."""
+    def _look(self, batch: EventBatch, scene: Scene) -> None:
         if batch.size:
             self._past.append(_Past(*(getattr(batch.columns, name).copy() for name in _Past._fields)))
             self._rows += batch.size
@@ -77,11 +74,6 @@ class SpoofedAnswer:
                     self._judge(batch, row, near, scene)
             while self._rows - len(self._past[0].ts_ns) > PAST_ROWS:
                 self._rows -= len(self._past.popleft().ts_ns)
-        return self._cases.say(scene, final=False)
-
-    def flush(self, scene: Scene) -> Iterator[Finding]:
-        """See Detector."""
-        return self._cases.say(scene, final=True)
 
     def _judge(self, batch: EventBatch, row: int, near: list[_Near], scene: Scene) -> None:
         """Look for the answer that came before this one. near: what of the past may have to do with it."""

@@ -9,15 +9,12 @@ from the beginning. Works on behaviours that are new. Techniques: T0855, T0831, 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-
 import numpy as np
 import numpy.typing as npt
 
-from detectors.attacks.cases import Cases, examples
+from detectors.attacks.cases import CaseDetector, examples
 from detectors.contract import Fresh, Scene, alike, ends
 from detectors.evidence import Exhibit
-from detectors.finding import Finding
 from detectors.roles import Roles, said
 from sensor.decode.pdu import Kind, Outcome, family
 from sensor.events import EventBatch
@@ -42,27 +39,23 @@ class _Host:
         self.told = 0
 
 
-class Spree:
+class Spree(CaseDetector):
     """See the module."""
 
     name = "spree"
 
     def __init__(self) -> None:
+        super().__init__()
         self._fresh = Fresh()
         self._roles = Roles()
         self._hosts: dict[int, _Host] = {}
         self._programmed: dict[tuple[int, int], dict[Verb, None]] = {}
-        self._cases = Cases()
 
-    def observe(self, batch: EventBatch, scene: Scene) -> Iterable[Finding]:
-        """See Detector."""
+    def _look(self, batch: EventBatch, scene: Scene) -> None:
         self._learn(scene)
-        return self._cases.say(scene, final=False)
 
-    def flush(self, scene: Scene) -> Iterator[Finding]:
-        """See Detector."""
+    def _finish(self, scene: Scene) -> None:
         self._learn(scene)
-        return self._cases.say(scene, final=True)
 
     def _learn(self, scene: Scene) -> None:
         """Note who commands whom."""
