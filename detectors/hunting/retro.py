@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from detectors import knowledge
+from detectors.capture_notes import write_note
 from detectors.finding import Evidence, Finding, rfc3339
 from detectors.hunting.search import Hit, Search
 from detectors.hunting.wanted import Condition, Sought, condition
@@ -102,7 +103,7 @@ class RetroHunt:
         for line in out.splitlines():
             self._found(finding_of(json.loads(line)))
         log.info("the archive was searched for %d new indicators", len(new))
-        _note(self._notes, [*noted, *new][-MAX_NOTED:])
+        write_note(self._notes, [json.dumps([*noted, *new][-MAX_NOTED:])])
 
 
 def finding_of(told: Mapping[str, Any]) -> Finding:
@@ -202,15 +203,6 @@ def _noted(path: Path) -> list[str]:
     except (OSError, ValueError):  # then all are searched for again
         return []
     return [str(it) for it in noted] if isinstance(noted, list) else []
-
-
-def _note(path: Path, digests: list[str]) -> None:
-    partial = path.with_suffix(".partial")
-    with open(partial, "w", encoding="utf-8") as file:
-        json.dump(digests, file)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(partial, path)
 
 
 def main() -> int:

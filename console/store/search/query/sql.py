@@ -6,6 +6,7 @@ row. Every condition is true or false, never NULL, so that NOT means what people
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Any
 
@@ -122,7 +123,7 @@ def _asked(node: Node) -> Ask | None:
             return None
 
 
-class _Compiler:
+class _Compiler(ABC):
     """What both databases have in common."""
 
     def __init__(self, places: tuple[Place, ...]) -> None:
@@ -161,14 +162,14 @@ class _Compiler:
                 return and_(true(), *([column >= since] if since else []), *([column < until] if until else []))
         raise TypeError(node)
 
-    def asked(self, ask: Ask) -> Sql:
-        raise NotImplementedError
+    @abstractmethod
+    def asked(self, ask: Ask) -> Sql: ...
 
-    def like(self, befores: tuple[str, ...], pattern: Pattern, rare: bool) -> Sql:
-        raise NotImplementedError
+    @abstractmethod
+    def like(self, befores: tuple[str, ...], pattern: Pattern, rare: bool) -> Sql: ...
 
-    def number(self, field: SearchField, low: float | None, high: float | None) -> Sql:
-        raise NotImplementedError
+    @abstractmethod
+    def number(self, field: SearchField, low: float | None, high: float | None) -> Sql: ...
 
     def _at(self, places: list[Place]) -> Sql:
         return Finding.sensor_id.in_([place.sensor_id for place in places]) if places else false()
