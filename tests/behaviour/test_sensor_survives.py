@@ -43,8 +43,16 @@ class Sensor:
         """The fork server (0), or the workers (1)."""
         found = psutil.Process(self.process.pid).children()
         for _ in range(depth):
-            found = [child for it in found for child in it.children()]
+            found = [child for it in found for child in children_of(it)]
         return found
+
+
+def children_of(process: psutil.Process) -> list[psutil.Process]:
+    """Its children; none if it has ended since somebody saw it, as a process that was just killed has."""
+    try:
+        return process.children()
+    except psutil.NoSuchProcess:
+        return []
 
 
 @pytest.fixture

@@ -70,8 +70,8 @@ def test_what_a_diode_lost_is_told_exactly_at_the_console(url, tree, db, client,
         acknowledged = 0
         while acknowledged < COUNT and time.monotonic() < end:
             time.sleep(0.1)
-            db.rollback()
             acknowledged = db.scalar(select(SensorEpoch.acknowledged)) or 0
+            db.rollback()  # before it sleeps: a session that is open keeps the console from writing
         sender._send_state()
         time.sleep(0.2)
     finally:
