@@ -81,6 +81,8 @@ def _table() -> dict[str, Meaning]:
         ("conversations_refused", "会话表已满", "conversations beyond the limit"),
         ("behaviours_refused", "行为表已满", "behaviours beyond the limit"),
         ("waiting_retired", "等待应答的请求过多", "open requests beyond the limit"),
+        ("assets_refused", "资产表已满", "devices beyond the limit"),
+        ("behaviours_unreported", "行为汇总表已满", "behaviours in no report, beyond the limit"),
         ("slow_refused", "地址与名称类消息过多", "messages of slow protocols beyond the limit"),
         ("datagrams_retired", "待重组的数据报过多", "datagrams to be reassembled, beyond the limit"),
         ("overlaps_unchecked", "未能比对的重叠段", "overlaps that could not be compared"),
@@ -112,6 +114,11 @@ def _table() -> dict[str, Meaning]:
     add("spool", "uplink.sent_ahead", "其中优先发送的", "of them those that went ahead")
     add("spool", "uplink.rejected", "被控制台拒绝的发现", "findings that the console would not store", trouble=True)
     add("spool", "uplink.retries", "重试次数", "retries")
+    add("spool", "reports.assets", "已上报的资产记录", "records of devices that the console has taken")
+    add("spool", "reports.behaviours", "已上报的行为记录", "records of who does what to whom, likewise")
+    add("spool", "reports.waiting", "等待上报的资产与行为", "records of both that wait")
+    add("spool", "reports.refused", "被控制台拒绝的资产与行为", "records that it would not store", trouble=True)
+    add("spool", "reports.dropped", "因过多而未上报的资产与行为", "records for which there was no room", trouble=True)
     for name, zh, en in (
         ("hang", "停滞", "hangs"), ("crash", "崩溃", "crashes"), ("memory", "内存超限", "too much memory"),
         ("exception", "异常", "exceptions"),

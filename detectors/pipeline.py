@@ -50,6 +50,7 @@ from detectors.baseline.live_learning import LiveLearning
 from detectors.capture_health import CaptureHealth
 from detectors.carving.carver import Carving, Watcher
 from detectors.carving.store import QUOTA_BYTES, Keeper, Store
+from detectors.census import Census, Report
 from detectors.contract import Detector, Scene
 from detectors.correlations import Correlations
 from detectors.engineering.operations import Engineering
@@ -110,6 +111,7 @@ class Options:
     tags: points of the plant with their limits.
     tickets: changes that were planned: what fits one is quiet.
     learning: takes what is normal, on a live link; None where nothing is learned.
+    report: takes what stands, for the console; None where nobody wants it.
     archive: where behaviours and chosen events are kept for hunting back, None: nowhere. interfaces: their names, of a
         live link.
     ledger: how important devices are; None: all alike. overrides: levels that people have set.
@@ -132,6 +134,7 @@ class Options:
     tags: Sequence[Tag] = ()
     tickets: Sequence[Ticket] = ()
     learning: LiveLearning | None = None
+    report: Report | None = None
     archive: Target | None = None
     interfaces: str = ""
     ledger: Ledger | None = None
@@ -212,12 +215,20 @@ class Pipeline:
             self.detectors.append(self.options.learning.detector())
         if self.options.archive is not None:
             self._archive_into(self.options.archive)
+        self.census = self._census(self.options.report)
+        if self.census is not None:
+            self.detectors.append(self.census)
         self._new_rules: RuleSet | None = None
         self.events = 0
         self._by_protocol = np.zeros(len(Protocol), np.int64)
         self.step: Callable[[], None] = lambda: None  # called between any two parts of the work: it gets on
         self._weigher = Weigher(self.options.ledger, self.options.overrides, self.options.baseline)
         self._flood = Problem(knowledge.detector_rules()["sensor.flood"], self.scene.exhibit(), protocol="")
+
+    def _census(self, report: Report | None) -> Census | None:
+        """What reports the inventory that detectors keep, where there is one and somebody wants it."""
+        keepers = [it for it in self.detectors if isinstance(it, AssetChanged)]
+        return Census(report, lambda: keepers[0].inventory) if report and keepers else None
 
     def _archive_into(self, target: Target) -> None:
         """Record the run in an archive. It needs packages of its own, so they are imported where it is wanted."""
@@ -249,7 +260,8 @@ class Pipeline:
     def counters(self) -> dict[str, int]:
         """What happened to the frames, what was refused, and events by protocol."""
         counted = {f"events.{it.name.lower()}": int(self._by_protocol[it]) for it in Protocol if self._by_protocol[it]}
-        return {**self.decoder.counters(), "slow_refused": self.scene.slow_refused, **counted}
+        kept = self.census.counters() if self.census is not None else {}
+        return {**self.decoder.counters(), "slow_refused": self.scene.slow_refused, **counted, **kept}
 
     def use_rules(self, rules: RuleSet) -> None:
         """Match by these rules from the next batch on; may be called from another thread."""

@@ -38,7 +38,7 @@ from detectors.worker.fork_server import ForkServer, ForkServerError
 from detectors.worker.quarantine import Quarantine
 from detectors.worker.services import Services
 from detectors.worker.setup import Learning, Setup
-from detectors.worker.supervisor import Worker, WorkerError
+from detectors.worker.supervisor import Reported, Worker, WorkerError
 from detectors.yara_rules import YaraRules
 from detectors.yara_rules import shipped as shipped_yara
 from sensor.archive.origin import Target
@@ -48,6 +48,7 @@ from sensor.capture.live import LiveSource
 from sensor.capture.source import CaptureError, open_capture
 from sensor.kernel_cache import compiled_before
 from sensor.one_way.sender import OneWayOptions, OneWaySender
+from sensor.reports import Reports
 from sensor.sensor_key import SensorKey
 from sensor.spool import QUOTA_BYTES as SPOOL_BYTES
 from sensor.spool import Spool, SpoolError
@@ -63,6 +64,7 @@ FIRST_CONFIG_PAUSE_S = 2.0
 GIVE_UP_S = 60.0  # with `once`: how long to wait for a console that takes nothing
 LAST_SEND_S = 5.0  # at the end: how long what was found last may take to be sent; the rest waits on disk
 DIGEST_BYTES = 1 << 20
+REPORTS = "reports.json"  # what stands and the console has not taken yet
 
 
 FLUSH_S = 0.2  # on an interface: the longest that a finding is in memory only
@@ -117,6 +119,10 @@ class SensorProgram:
             self._uplink = OneWaySender(one_way, key.key if isinstance(key, SensorKey) else key, self._spool, name)
         else:
             self._uplink = Uplink(url, key, self._spool)
+        # Over a one-way link nothing is asked for until it is taken: what stands is not reported there.
+        self._reports: Reports | None = None  # over a one-way link nobody could say that he has it
+        if isinstance(self._uplink, Uplink):
+            self._reports = Reports(folder / REPORTS, self._uplink.report)
         self._stop = threading.Event()
         self._artifacts, self._artifacts_bytes = artifacts, artifacts_bytes
         self._known = threading.Event()
@@ -158,6 +164,8 @@ class SensorProgram:
         """Do the work while a thread talks with the console."""
         sender = self._sender = threading.Thread(target=self._send, name="uplink", daemon=True)
         sender.start()
+        reporter = threading.Thread(target=self._send_reports, name="reports", daemon=True)
+        reporter.start()
         self._server.start()
         code = 0
         try:
@@ -173,6 +181,8 @@ class SensorProgram:
             if self._ending_once:
                 sender.join()
                 self._uplink.drain(threading.Event(), GIVE_UP_S)
+                reporter.join()
+                self._send_the_reports(threading.Event(), GIVE_UP_S)
         except UplinkError as error:
             self._say(f"{error}; {self._spool.depth} findings wait in {self._folder}")
             code = 2
@@ -187,8 +197,10 @@ class SensorProgram:
             if self._upkeep:
                 self._upkeep.close()
             sender.join(timeout=LAST_SEND_S)
+            reporter.join(timeout=LAST_SEND_S)
             if not sender.is_alive():
                 self._send_the_rest()
+            self._note_reports()
             self._uplink.close()
             self._spool.close()
         return code
@@ -202,11 +214,44 @@ class SensorProgram:
         try:
             self._spool.flush()
             self._uplink.drain(enough, give_up_s=1.0)
+            self._send_the_reports(enough, give_up_s=1.0)
         except (UplinkError, SpoolError) as error:
             log.info("at the end: %s", error)
         clock.cancel()
         if self._spool.depth:
             self._say(f"{self._spool.depth} findings wait in {self._folder} for the next start")
+
+    def _send_reports(self) -> None:
+        """In a thread of its own: no finding and no heartbeat waits for it."""
+        while not self._known.wait(0.2):
+            if self._stop.is_set():
+                return
+        if self._reports:
+            self._reports.run(self._stop)
+
+    def _send_the_reports(self, stop: threading.Event, give_up_s: float) -> None:
+        """At the end. What is not taken is noted on disk."""
+        try:
+            if self._reports:
+                self._reports.drain(stop, give_up_s)
+        except UplinkError as error:
+            self._say(f"what stands could not be reported: {error}")
+
+    def _reported(self, what: str, run: str, records: Sequence[Mapping[str, Any]]) -> None:
+        """What stands, from the worker; `run` names it, or the capture where one is inspected."""
+        if self._reports:
+            self._reports.put(what, run, records)
+
+    def _note_reports(self) -> None:
+        """Keep on disk what the console has not taken yet; a note that says too much, or is lost, does no harm."""
+        note = self._folder / REPORTS
+        try:
+            if lines := self._reports.lines() if self._reports else []:
+                write_note(note, lines)
+            else:
+                note.unlink(missing_ok=True)
+        except OSError as error:
+            self._say(f"{note} cannot be written ({error.strerror}): what stands there is not reported after a restart")
 
     def _turn(self) -> None:
         """The loop turns: the service manager may know, as long as the way to the console is tended too."""
@@ -250,8 +295,10 @@ class SensorProgram:
         services = Services(store, self._yara, feed.cut, learned.path if learned else None, folder)
         learning = Learning(learned.length_ns, -1, learned.past) if learned else None
         declared = self._options(archive=archive, interfaces=", ".join(options.interfaces))
-        setup = Setup(declared, True, feed.keeps_frames, store.history if store else None, learning)
-        worker = self._worker = self._new_worker(setup, self._spooled, services)
+        setup = Setup(
+            declared, True, feed.keeps_frames, store.history if store else None, learning, reports=bool(self._reports)
+        )
+        worker = self._worker = self._new_worker(setup, self._spooled, services, self._reported)
         self._say(f"listening on {feed.listening()}")
         self._manager.ready(f"listening on {feed.listening()}")
         self._services = services
@@ -272,8 +319,12 @@ class SensorProgram:
     def _options(self, **more: Any) -> Options:
         return dataclasses.replace(self._declared, indicators=self._indicators, learning=None, **more)
 
-    def _new_worker(self, setup: Setup, found: Callable[[Finding], None], services: Services) -> Worker:
-        return Worker(self._server, setup, found, services, self._quarantine, say=self._say, hook=self._hook)
+    def _new_worker(
+        self, setup: Setup, found: Callable[[Finding], None], services: Services, reported: Reported
+    ) -> Worker:
+        return Worker(
+            self._server, setup, found, services, self._quarantine, say=self._say, hook=self._hook, reported=reported
+        )
 
     def _spooled(self, finding: Finding) -> None:
         """Put a finding into the spool."""
@@ -364,10 +415,15 @@ class SensorProgram:
         store = Store(self._artifacts, self._artifacts_bytes) if self._artifacts else None
         archive = self._archive(sha256=digest)
         options = self._options(capture=path, archive=archive)
-        setup = Setup(options, False, history=store.history if store else None)
+        setup = Setup(options, False, history=store.history if store else None, reports=bool(self._reports))
         found: list[Finding] = []
         services = Services(store, self._yara, archive=archive.folder if archive else None)
-        worker = self._worker = self._new_worker(setup, found.append, services)
+
+        def reported(what: str, _run: str, records: Sequence[Mapping[str, Any]]) -> None:
+            # another worker after a fault, counts from 0: then it is another run
+            self._reported(what, f"{digest[:32]}.{worker.restarts}", records)
+
+        worker = self._worker = self._new_worker(setup, found.append, services, reported)
         try:
             for frames in ahead(capture):
                 worker.put(frames, waiting=self._turn)
@@ -378,6 +434,7 @@ class SensorProgram:
         finally:
             worker.close()
             services.close()
+        self._note_reports()  # before the capture counts as inspected
         findings = merge(found)
         for finding in findings:
             self._vitals.found(finding)
@@ -412,7 +469,8 @@ class SensorProgram:
 
     def _all_counters(self) -> dict[str, Any]:
         kept = self._upkeep.counters() if self._upkeep else {}
-        return {**self._vitals.counters(), **self._keeper.counters(), **kept, **self._counters}
+        reports = self._reports.counters() if self._reports else {}
+        return {**self._vitals.counters(), **self._keeper.counters(), **kept, **reports, **self._counters}
 
     def _first_config(self) -> None:
         """Until it is known who this sensor is, for without a name no finding can have an id.

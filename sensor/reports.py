@@ -1,25 +1,213 @@
-"""Reports beside the findings: the inventory, in pieces that the console takes, each asked for until it is taken."""
+"""Reports beside the findings: what stands (devices, who does what to whom), asked for until the console has taken it.
+
+It is state: a later record of the same thing takes the place of an earlier one, and one that comes twice changes
+nothing. So nothing of it goes through the spool: what is not taken yet waits in memory, and is noted on disk at the end
+and after each capture, which is looked at once only.
+"""
 
 from __future__ import annotations
 
 import json
+import logging
+import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import httpx
 
 from sensor.text import printable
+from sensor.uplink import TooLargeError, UplinkError
+
+log = logging.getLogger(__name__)
 
 MAX_RECORDS = 200  # of one request, as the console takes them
-MAX_BYTES = 4 * 1024 * 1024
+MAX_BYTES = 1024 * 1024
+MAX_WAITING = 60_000  # records; all devices of a full list with all that they do are half as many
+MAX_WAITING_BYTES = 32 * 1024 * 1024
+BETWEEN_S = 0.2  # two requests: the console has findings to store
+IDLE_S = 1.0
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 2.0, 300.0  # between attempts that fail
 ATTEMPTS = 5
-LONGEST_PAUSE_S = 30.0
+LONGEST_WAIT_S = 30.0  # of a command, where a console asks for patience
 TIMEOUT_S = 30.0
+# What makes two records ones of the same thing.
+KEYS: Mapping[str, tuple[str, ...]] = {
+    "assets": ("segment", "address"),
+    "behaviours": ("segment", "client", "server", "protocol", "station", "operation", "action", "function",
+                   "subfunction"),
+}  # fmt: skip
+
+Post = Callable[[str, bytes], Mapping[str, Any]]
+_Key = tuple[str, ...]
 
 
 class ReportError(Exception):
     """The console would not take a report; one clear line."""
+
+
+class Reports:
+    """See the module. Records come from any thread; one thread sends (`run`)."""
+
+    def __init__(self, note: Path, post: Post) -> None:
+        """note: file for what is not taken. post: asks the console (kind, body); UplinkError where it takes nothing."""
+        self._note, self._post = note, post
+        self._lock = threading.Lock()
+        self._waiting: dict[_Key, bytes] = {}
+        self._bytes = 0
+        self._most_bytes = MAX_BYTES
+        self._not_before: dict[str, float] = {}  # kinds that the console does not take, and when to ask again
+        self._trouble = ""
+        self.taken = dict.fromkeys(KEYS, 0)  # records that the console has taken
+        self.refused = 0  # records that it would not store
+        self.dropped = 0  # records for which there was no room here
+        self._recall()
+
+    def put(self, what: str, run: str, records: Sequence[Mapping[str, Any]]) -> None:
+        """Report these. run: names the run that they are from, so that its counts are added once."""
+        with self._lock:
+            for record in records:
+                key = (what, run, *(str(record.get(name, "")) for name in KEYS[what]))
+                self._keep(key, json.dumps({**record, "run": run}, ensure_ascii=False, separators=(",", ":")).encode())
+
+    def _keep(self, key: _Key, line: bytes) -> None:
+        before = len(self._waiting.get(key, b""))
+        full = not before and len(self._waiting) >= MAX_WAITING
+        if full or self._bytes + len(line) - before > MAX_WAITING_BYTES or len(line) > MAX_BYTES:
+            self.dropped += 1
+            return
+        self._waiting[key] = line
+        self._bytes += len(line) - before
+
+    def counters(self) -> dict[str, int]:
+        """For the heartbeat."""
+        return {
+            **{f"reports.{what}": taken for what, taken in self.taken.items()},
+            "reports.waiting": len(self._waiting),
+            "reports.refused": self.refused,
+            "reports.dropped": self.dropped,
+        }
+
+    def run(self, stop: threading.Event) -> None:
+        """Send until `stop` is set. Trouble is logged once and never ends this."""
+        failures = 0
+        while not stop.is_set():
+            try:
+                pause = BETWEEN_S if self.step() else IDLE_S
+                failures = 0
+                self._say("")
+            except UplinkError as error:
+                failures += 1
+                pause = min(FIRST_PAUSE_S * 2.0 ** min(failures - 1, 10), LONGEST_PAUSE_S)
+                if error.permanent:  # the other kind may be taken
+                    pause = IDLE_S
+                if error.retry_after_s is not None:
+                    pause = max(error.retry_after_s, BETWEEN_S)
+                self._say(str(error))
+            stop.wait(pause)
+
+    def drain(self, stop: threading.Event, give_up_s: float) -> None:
+        """Send until nothing waits; UplinkError where only a person can help, or after so long without progress."""
+        since = time.monotonic()
+        while not stop.is_set():
+            try:
+                if not self.step():
+                    return
+                since = time.monotonic()
+            except UplinkError as error:
+                pause = FIRST_PAUSE_S if error.retry_after_s is None else error.retry_after_s
+                if error.permanent or time.monotonic() + pause - since > give_up_s:
+                    raise
+                stop.wait(pause)
+
+    def step(self) -> bool:
+        """Send one request; False where nothing waits. UplinkError where the console did not take it."""
+        piece = self._piece()
+        if not piece:
+            return False
+        what = next(iter(piece))[0]
+        try:
+            reply = self._post(what, b'{"%b":[%b]}' % (what.encode(), b",".join(piece.values())))
+        except TooLargeError:  # a proxy before the console may take less than the console itself
+            if len(piece) == 1:
+                self._done(piece)
+                self.dropped += 1
+            else:
+                self._most_bytes = sum(map(len, piece.values())) // 2
+            return True
+        except UplinkError as error:
+            if error.permanent:
+                self._not_before[what] = time.monotonic() + LONGEST_PAUSE_S
+            raise
+        rejected = reply.get("rejected")
+        refused = len(rejected) if isinstance(rejected, list) else 0
+        if refused:
+            first = printable(str(rejected[0]))[:200] if rejected else ""
+            log.warning("the console does not store %d of %d reported %s: %s", refused, len(piece), what, first)
+        self.refused += refused
+        self.taken[what] += len(piece) - min(refused, len(piece))
+        self._done(piece)
+        return True
+
+    def _piece(self) -> dict[_Key, bytes]:
+        """Records of one kind that fit into a request, the oldest first.
+
+        Never two of one thing: the console tells by the latest run of each what it has counted already.
+        """
+        found: dict[_Key, bytes] = {}
+        things: set[_Key] = set()
+        size = 0
+        with self._lock:
+            now = time.monotonic()
+            for key, line in self._waiting.items():
+                if self._not_before.get(key[0], now) > now:
+                    continue
+                if found and (key[0] != next(iter(found))[0] or size + len(line) > self._most_bytes):
+                    break
+                thing = key[2:]
+                if thing in things:
+                    break
+                things.add(thing)
+                found[key] = line
+                size += len(line) + 1
+                if len(found) == MAX_RECORDS:
+                    break
+        return found
+
+    def _done(self, piece: Mapping[_Key, bytes]) -> None:
+        with self._lock:
+            for key, line in piece.items():
+                if self._waiting.get(key) is line:  # otherwise it was reported anew meanwhile
+                    del self._waiting[key]
+                    self._bytes -= len(line)
+
+    def _say(self, trouble: str) -> None:
+        if trouble != self._trouble:
+            self._trouble = trouble
+            log.log(logging.WARNING if trouble else logging.INFO, "what stands: %s", trouble or "it is reported again")
+
+    def lines(self) -> list[str]:
+        """What waits, as `note` keeps it: [kind, key..., record] a line."""
+        with self._lock:
+            return [f"{json.dumps([*key, line.decode()])}\n" for key, line in self._waiting.items()]
+
+    def _recall(self) -> None:
+        """Take up what was not taken when the sensor ended; what is damaged is left out."""
+        try:
+            if self._note.stat().st_size > 4 * MAX_WAITING_BYTES:
+                raise ValueError("it is too large to be ours")
+            with self._note.open(encoding="utf-8") as file:
+                for text in file:
+                    *key, line = json.loads(text)
+                    texts = all(isinstance(part, str) for part in (*key, line))
+                    if not texts or len(key) != 2 + len(KEYS[key[0]]) or not isinstance(json.loads(line), dict):
+                        raise ValueError("a line is no record")
+                    self._keep(tuple(key), line.encode())
+        except FileNotFoundError:
+            return
+        except (OSError, ValueError, TypeError, LookupError, RecursionError) as error:
+            log.warning("%s cannot be read (%s); going on without the rest of it", self._note, error)
 
 
 def send_assets(url: str, key: str, assets: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -57,7 +245,7 @@ def _posted(client: httpx.Client, url: str, body: bytes) -> dict[str, Any]:
         if answer.status_code not in (429, 503) or attempt + 1 == ATTEMPTS:
             break
         wait = answer.headers.get("Retry-After", "")
-        time.sleep(min(float(wait) if wait.isdecimal() else 2.0**attempt, LONGEST_PAUSE_S))
+        time.sleep(min(float(wait) if wait.isdecimal() else 2.0**attempt, LONGEST_WAIT_S))
     if answer.status_code == 401:
         raise ReportError("the console does not know this key")
     if answer.status_code != 200:

@@ -147,7 +147,7 @@ class Uplink:
             return 0
         try:
             taken = self._taken(parcel, self._post(parcel))
-        except _TooLargeError:  # a proxy before the console may take less than the console itself
+        except TooLargeError:  # a proxy before the console may take less than the console itself
             self._back(parcel)
             self._shorten(parcel)
             return self.send_batch()
@@ -193,9 +193,9 @@ class Uplink:
         self._lanes.again()
 
     def _shorten(self, parcel: Parcel) -> None:
-        """Send less at a time; _TooLargeError where one finding alone is too long."""
+        """Send less at a time; TooLargeError where one finding alone is too long."""
         if len(parcel.records) == 1:
-            raise _TooLargeError(f"{self._url} takes no request as long as this sensor's (413)", permanent=True)
+            raise TooLargeError(f"{self._url} takes no request as long as this sensor's (413)", permanent=True)
         self._most_bytes = sum(len(record.line) for record in parcel.records) // 2
 
     def heartbeat(self, counters: Mapping[str, Any], *, goodbye: bool = False) -> str:
@@ -255,6 +255,13 @@ class Uplink:
         if len(good) < len(listed):
             log.warning("%d of %d indicators from the console are malformed", len(listed) - len(good), len(listed))
         return Config(str(reply.get("version", "")), printable(str(reply.get("sensor", ""))), good, reply.get("bundle"))
+
+    def report(self, what: str, body: bytes) -> dict[str, Any]:
+        """Tell what stands ("assets", ...), as sensor/reports.py has it; what the console answers, or UplinkError.
+
+        May be called from a thread of its own: no finding and no heartbeat waits for it.
+        """
+        return self._ask("POST", what, body)
 
     def drain(self, stop: threading.Event, give_up_s: float) -> None:
         """Send until nothing waits. UplinkError at once where only a person can help, or after `give_up_s` without
@@ -360,7 +367,7 @@ class Uplink:
         parcel = self._flying.pop(future)
         try:
             self._taken(parcel, future.result())
-        except _TooLargeError:
+        except TooLargeError:
             self._ground(parcel)
             self._shorten(parcel)
             return
@@ -455,7 +462,7 @@ class Uplink:
         """What an answer other than 200 means."""
         status = response.status_code
         if status == 413:
-            return _TooLargeError(f"{self._url} takes no request as long as this sensor's (413)", permanent=True)
+            return TooLargeError(f"{self._url} takes no request as long as this sensor's (413)", permanent=True)
         if status in (401, 403):
             advice = "make a key for this sensor in the console, and start the sensor with it"
             return UplinkError(f"{self._url} does not accept this sensor's key ({status})", advice, permanent=True)
@@ -493,7 +500,7 @@ class Uplink:
         return entries
 
 
-class _TooLargeError(UplinkError):
+class TooLargeError(UplinkError):
     """The request was too long."""
 
 

@@ -7,7 +7,7 @@ import logging
 import threading
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, cast
 
@@ -17,7 +17,8 @@ from sqlalchemy.exc import IntegrityError
 from werkzeug.exceptions import HTTPException
 
 from console.api.turns import Turns
-from console.services import configuration, enrolment, heartbeats, inventory, sensors
+from console.services import behaviours as behaviour_service
+from console.services import configuration, enrolment, heartbeats, inventory, sensors, standing
 from console.services.batches import Caller, UnknownKeyError, take
 from console.services.errors import ConflictError
 from console.services.ingest import Outcome
@@ -76,11 +77,13 @@ def _busy(seconds: int, status: int, message: str) -> Any:
 @dataclass(frozen=True, slots=True)
 class _Intake:
     """What an application takes in at a time. writing: held by who writes; threads queue for it here, for SQLite's own
-    waiting is a poll, and unfair. Other databases let several write. takers: processes that do the work, if any."""
+    waiting is a poll, and unfair. Other databases let several write. takers: processes that do the work, if any.
+    reporting: held while what stands is stored."""
 
     turns: Turns
     writing: AbstractContextManager[Any]
     takers: Takers | None = None
+    reporting: threading.Lock = field(default_factory=threading.Lock)
 
 
 @blueprint.record_once
@@ -155,11 +158,48 @@ def assets() -> Any:
     with console().store.reader() as reader:
         if sensors.find_by_key(reader, _key(), now()) is None:
             raise Unauthorised
-    report: inventory.Report = parse(inventory.Report, request.get_data(cache=False))
-    with _intake().writing:
-        outcome = inventory.receive(db(), _sensor(), report.assets, now())
-        commit()
-    return jsonify(stored=outcome.stored, rejected=[{"place": it, "reason": why} for it, why in outcome.rejected])
+    with _one_report() as granted:
+        if not granted:
+            return _busy(1, 429, "Another report is being stored.")
+        outcome, records = inventory.check(parse(inventory.Report, request.get_data(cache=False)))
+        with _intake().writing:
+            inventory.store(db(), _sensor(), outcome, records, now())
+            commit()
+    return _told(outcome)
+
+
+@blueprint.post("/behaviours")
+@public
+def behaviours() -> Any:
+    """Who does what to whom, as the sensor sees it."""
+    with console().store.reader() as reader:
+        if sensors.find_by_key(reader, _key(), now()) is None:
+            raise Unauthorised
+    with _one_report() as granted:
+        if not granted:
+            return _busy(1, 429, "Another report is being stored.")
+        outcome, records = behaviour_service.check(parse(behaviour_service.Report, request.get_data(cache=False)))
+        with _intake().writing:
+            behaviour_service.store(db(), _sensor(), outcome, records, now())
+            commit()
+    return _told(outcome)
+
+
+@contextmanager
+def _one_report() -> Iterator[bool]:
+    """What stands is stored for one sensor at a time; who comes meanwhile holds no thread that a finding may need."""
+    turn = _intake().reporting
+    granted = turn.acquire(blocking=False)
+    try:
+        yield granted
+    finally:
+        if granted:
+            turn.release()
+
+
+def _told(outcome: standing.Outcome) -> Any:
+    rejected = sorted(outcome.rejected)
+    return jsonify(stored=outcome.stored, rejected=[{"place": it, "reason": why} for it, why in rejected])
 
 
 @blueprint.post("/heartbeat")

@@ -19,8 +19,10 @@ from console.services.errors import InvalidError
 from console.store.audit_chain import PRUNED
 from console.store.engine import Store
 from console.store.models import (
+    Asset,
     AuditEntry,
     AuditHead,
+    Behaviour,
     Bulletin,
     Finding,
     FindingEvidence,
@@ -186,6 +188,23 @@ def _sessions(
     return len(ids), {}
 
 
+def _reported(model: type[Asset | Behaviour]) -> Sweep:
+    """What sensors report as it stands; it comes again as soon as it is seen again."""
+
+    def sweep(session: Session, organisation_id: int, before: datetime, now: datetime) -> tuple[int, dict[str, object]]:
+        old = select(model.id).where(
+            model.organisation_id == organisation_id,
+            model.updated_at < before,
+            ~holds.holds_time(model.organisation_id, model.updated_at, now),
+        )
+        ids = session.scalars(old.order_by(model.updated_at).limit(BATCH)).all()
+        if ids:
+            session.execute(delete(model).where(model.id.in_(ids)).execution_options(synchronize_session=False))
+        return len(ids), {}
+
+    return sweep
+
+
 def _audit(session: Session, organisation_id: int, before: datetime, now: datetime) -> tuple[int, dict[str, object]]:
     """The oldest entries of the chain, in their order; the entry that says so names where the chain begins now."""
     mine = AuditEntry.organisation_id == organisation_id
@@ -226,6 +245,8 @@ CLASSES: Mapping[str, Class] = {
         Class("receipts", 180, 7, _receipts),
         Class("notifications", 365, 180, _notifications),
         Class("sessions", 1, 1, _sessions),
+        Class("assets", 1_095, 30, _reported(Asset)),
+        Class("behaviours", 365, 30, _reported(Behaviour)),
         Class("audit", None, 365, _audit),
     )
 }

@@ -29,6 +29,8 @@ CLASSES = {
     "receipts": lazy_gettext("Receipts of what sensors sent"),
     "notifications": lazy_gettext("Messages that were sent"),
     "sessions": lazy_gettext("Logins that ended"),
+    "assets": lazy_gettext("Devices, since they were reported last"),
+    "behaviours": lazy_gettext("Behaviours of devices, since they were reported last"),
     "audit": lazy_gettext("Audit log"),
 }
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from detectors.finding import Text
@@ -147,6 +147,17 @@ class Asset:
         before = max(values, key=lambda fact: fact.last_ns)
         values.append(Fact(claim, proof, last_ns))
         return before
+
+    def copied(self) -> Asset:
+        """One that shares nothing with this one that changes."""
+        return replace(
+            self,
+            facts={key: [replace(fact) for fact in known] for key, known in self.facts.items()},
+            macs=dict(self.macs),
+            protocols=dict(self.protocols),
+            components=dict(self.components),
+            also=dict(self.also),
+        )
 
     def absorb(self, other: Asset) -> None:
         """Take over what is known of the same device under another address."""

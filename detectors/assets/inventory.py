@@ -7,7 +7,7 @@ and roles come out of the decoder's tables when they are asked for (`settle`).
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -33,6 +33,7 @@ READ_EACH = 64  # identifying events read again in one batch
 LOOKED_THROUGH = 4096  # identifying events, or new behaviours, of one batch among which those are chosen
 REST_NS = 10**9  # until the same behaviour is read again
 LOOKED_AT = 256  # new pairs of hosts of one batch whose frames are asked for hardware addresses
+STEP_ASSETS = 512  # copied between two steps
 ROUTER_ADDRESSES = 4  # IP addresses behind one hardware address, from which on it is a router's
 
 
@@ -87,6 +88,24 @@ class Inventory:
         if len(rows):
             yield from self._read(batch, rows, scene.view)
 
+    def as_it_stands(self, view: View, step: Callable[[], None] = lambda: None) -> Inventory:
+        """A settled copy, while the run goes on.
+
+        This one stays as it is: hosts that only talk, of which a flood brings as many as it likes, take no room from
+        devices that say what they are. step: called now and then, for it may take a while.
+        """
+        copy = Inventory(self.site)
+        for number, (key, asset) in enumerate(self.assets.items()):
+            copy.assets[key] = asset.copied()
+            if number % STEP_ASSETS == 0:
+                step()
+        copy._by_mac = {key: dict(addresses) for key, addresses in self._by_mac.items()}
+        copy.refused, copy.unread = self.refused, self.unread
+        step()
+        copy.settle(view)
+        step()
+        return copy
+
     def settle(self, view: View) -> None:
         """Bring in addresses and links of a run that has ended."""
         made = links(view, self.site)
@@ -94,7 +113,8 @@ class Inventory:
             for key in (link.client, link.server):
                 if (asset := self._asset(key, link.first_ns)) is not None:
                     asset.seen(link.first_ns, link.last_ns)
-                    asset.protocols[link.protocol] = None
+                    if link.protocol:
+                        asset.protocols[link.protocol] = None
         self.links += made
         for address, parts in parts_of(view).items():
             for key in [key for key in self.assets if key.address == address]:

@@ -11,10 +11,11 @@ from rich.console import Console
 from rich.text import Text as Styled
 
 from detectors.assets.asset import ATTRIBUTES, IDENTITY, Asset, Fact, Key, Link
-from detectors.assets.duties import INDUSTRIAL, NAMES, words
+from detectors.assets.duties import INDUSTRIAL
 from detectors.assets.inventory import Inventory
 from detectors.assets.ledger import IMPORTANCES, Difference, Entry, Ledger
 from detectors.assets.makers import maker
+from detectors.assets.words import NAMES, words
 from detectors.finding import Text, rfc3339
 from detectors.wording import safe
 

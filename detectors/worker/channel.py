@@ -33,6 +33,7 @@ class Kind(IntEnum):
     REQUEST = 19  # something that the worker may not do itself
     TOLD = 20  # a line for people
     FINISHED = 21  # after END
+    REPORT = 23  # what stands: devices, who does what to whom
     FAULT = 22  # what it died of, where it could still say so
 
 

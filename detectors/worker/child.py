@@ -10,7 +10,7 @@ import os
 import pickle
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NoReturn
@@ -134,6 +134,8 @@ class _Worker:
             from detectors.worker.archiving import RemoteTaker
 
             options = replace(options, taker=RemoteTaker(self._ask))
+        if setup.reports:
+            options = replace(options, report=self._report)
         if setup.learning is not None:
             options = replace(options, learning=RemoteLearning(self._ask, setup.learning, self._say))
         return options
@@ -201,6 +203,12 @@ class _Worker:
         except (TypeError, ValueError) as error:
             self._refused += 1
             logging.getLogger(__name__).error("a finding of %s is no JSON: %s", finding.rule_id, error)
+
+    def _report(self, what: str, run: str, records: Sequence[Mapping[str, Any]]) -> None:
+        """Some of what stands; without records it says only that there is progress."""
+        self._step()
+        if records:
+            self._channel.send(Kind.REPORT, {"what": what, "run": run, "records": records})
 
     def _counters(self) -> dict[str, Any]:
         own = self._pipeline.counters() if self._pipeline else self._run().counters()

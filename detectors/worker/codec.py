@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 from detectors.carving.artifact import Artifact
 from detectors.finding import Confidence, Evidence, Finding, Novelty, Risk, Severity, Text
+from sensor.reports import KEYS, MAX_RECORDS
 
 T = TypeVar("T")
 MAX_TEXT = 65_536  # characters of one text
@@ -47,6 +48,16 @@ def packed(finding: Finding) -> tuple[dict[str, Any], bytes]:
             "overridden": risk.overridden,
         },
     }, finding.evidence.pcap  # fmt: skip
+
+
+def unpacked_report(content: Mapping[str, Any]) -> tuple[str, str, list[dict[str, Any]]]:
+    """(kind, run, records) of what stands; CodecError where it is no report. The console checks what records say."""
+    what, run, records = content.get("what"), content.get("run"), content.get("records")
+    if what not in KEYS or not isinstance(run, str) or not isinstance(records, list) or len(records) > MAX_RECORDS:
+        raise CodecError("no report of what stands")
+    if not all(isinstance(record, dict) for record in records):
+        raise CodecError("a record is an object")
+    return str(what), run[:64], records
 
 
 def unpacked(content: Mapping[str, Any], pcap: bytes) -> Finding:

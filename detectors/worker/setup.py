@@ -26,6 +26,7 @@ class Setup:
 
     live: frames come from interfaces. interfaces: whether the sensor keeps raw frames, from which evidence can be cut.
     history: of artifacts, where they are kept; None where they are not. learning: None where nothing is learned.
+    reports: whether it says what stands, see detectors/census.py.
     """
 
     options: Options
@@ -34,6 +35,7 @@ class Setup:
     history: History | None = None
     learning: Learning | None = None
     readable: tuple[Path, ...] = ()
+    reports: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,7 +33,7 @@ import numpy as np
 from detectors.finding import Finding
 from detectors.worker.channel import Channel, ChannelError, Kind, Message
 from detectors.worker.child import CURRENT, PAGE, STEP
-from detectors.worker.codec import CodecError, unpacked
+from detectors.worker.codec import CodecError, unpacked, unpacked_report
 from detectors.worker.fork_server import ForkServer, ForkServerError
 from detectors.worker.handover import Place, Ring, pieces
 from detectors.worker.quarantine import Fault, Quarantine
@@ -56,6 +56,9 @@ MAX_STARTS = 5  # workers in a row that were never ready
 MAX_COUNTERS = 2000  # of one report
 
 
+Reported = Callable[[str, str, list[dict[str, Any]]], None]  # see detectors/census.py, Report
+
+
 class WorkerError(Exception):
     """No worker can be had; says why."""
 
@@ -73,8 +76,10 @@ class Worker:
         *,
         say: Callable[[str], None] = log.info,
         hook: str = "",
+        reported: Reported = lambda _what, _run, _records: None,
     ) -> None:
-        """hook: for tests, see child.run."""
+        """hook: for tests, see child.run. reported: called as `found` is, with some of what stands."""
+        self._reported = reported
         self._server, self._setup, self._found, self._services = server, setup, found, services
         self._quarantine, self._say, self._hook = quarantine, say, hook
         self._ring = Ring()
@@ -305,6 +310,8 @@ class Worker:
             self._tell(channel, Kind.REPLY, {**answer, "request": content.get("request")}, octets)
         elif kind == Kind.READY:
             self._go(channel, content)
+        elif kind == Kind.REPORT:
+            self._reported(*unpacked_report(content))
         elif kind == Kind.TOLD:
             line, level = printable(str(content.get("line", ""))[:2000]), content.get("level")
             if level == 0:

@@ -28,10 +28,13 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def findings(data: Path) -> int:
-    """How many findings the console holds."""
+KEPT = ("finding", "asset", "behaviour")  # what the sensor finds and what it sees standing
+
+
+def held(data: Path, table: str) -> int:
+    """How many rows of a table the console holds."""
     with closing(sqlite3.connect(f"file:{data / 'console.db'}?mode=ro", uri=True)) as store:
-        return int(store.execute("SELECT count(*) FROM finding").fetchone()[0])
+        return int(store.execute(f"SELECT count(*) FROM {table}").fetchone()[0])
 
 
 def test_first_run_prints_a_password_and_findings_arrive_and_ctrl_c_ends_everything(tmp_path: Path) -> None:
@@ -42,12 +45,12 @@ def test_first_run_prints_a_password_and_findings_arrive_and_ctrl_c_ends_everyth
     try:
         deadline = time.monotonic() + PATIENCE_S
         while time.monotonic() < deadline and running.poll() is None:
-            if "Ctrl-C ends it" in log.read_text() and findings(data) > 0:
+            if "Ctrl-C ends it" in log.read_text() and all(held(data, table) for table in KEPT):
                 break
             time.sleep(0.3)
         told = log.read_text()
         assert running.poll() is None, told
-        assert findings(data) > 0, told
+        assert all(held(data, table) for table in KEPT), told
         assert f"http://127.0.0.1:{port}" in told
         assert "user      admin" in told
         assert len(told.split("password  ")[1].split()[0]) >= 16

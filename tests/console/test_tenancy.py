@@ -14,7 +14,7 @@ from console.notify.channels import channels
 from console.services import bulletins, contacts, enrolment, holds, peers, sensors, subscriptions
 from console.services.subscriptions import NewSubscription
 from console.store.base import Base
-from console.store.models import ConfigRevision, Finding, Incident, IndexDeadLetter
+from console.store.models import Asset, ConfigRevision, Finding, Incident, IndexDeadLetter
 from detectors.finding import Text
 
 pytestmark = both_engines
@@ -57,6 +57,13 @@ def theirs(db, client, tree, clock, settings) -> dict[str, int]:
     """By the argument's name in routes: id of a row of the plant."""
     name = Text(zh=CANARY, en=CANARY)
     assert send(client, tree.plant_key, [record(1, rule_name=name, explanation=name, capture=CANARY)]).json["stored"]
+    seen = {"segment": CANARY, "first_seen": "2026-11-22T07:00:00Z", "last_seen": "2026-11-22T07:00:00Z"}
+    for what, more in (
+        ("assets", {"address": "10.9.8.7"}),
+        ("behaviours", {"client": "10.9.8.7", "server": "10.9.8.6", "protocol": CANARY, "count": 1, "run": "r"}),
+    ):
+        bearer = {"Authorization": f"Bearer {tree.plant_key}"}
+        assert client.post(f"/api/v1/{what}", json={what: [seen | more]}, headers=bearer).json["stored"] == 1
     contact = contacts.add_contact(db, tree.plant, CANARY, "en", clock())
     email = channels(settings)["email"]
     fields = {"address": f"{CANARY}@example.org"}
@@ -81,6 +88,7 @@ def theirs(db, client, tree, clock, settings) -> dict[str, int]:
     hold = holds.place(db, tree.plant, span, clock())
     db.commit()
     found = {
+        "asset_id": db.scalars(select(Asset.id)).one(),
         "finding_id": db.scalars(select(Finding.id)).one(),
         "incident_id": db.scalars(select(Incident.id)).one(),  # opened by the policy
         "sensor_id": tree.plant_sensor_id,

@@ -2,6 +2,7 @@
 
 from console.store.models.asset import Asset
 from console.store.models.audit import AuditEntry, AuditHead
+from console.store.models.behaviour import Behaviour
 from console.store.models.bulletin import Bulletin, BulletinReceipt, BulletinRecipient, BulletinReference
 from console.store.models.collection import Collection, SharedObject
 from console.store.models.configuration import ConfigRevision
@@ -33,6 +34,7 @@ __all__ = [
     "Asset",
     "AuditEntry",
     "AuditHead",
+    "Behaviour",
     "Bulletin",
     "BulletinReceipt",
     "BulletinRecipient",

@@ -34,9 +34,22 @@ def test_a_report_is_stored_once_and_the_later_one_counts(client, store, tree):
     assert report(client, tree.plant_key, [newer]).json["stored"] == 1
     with store.reader() as session:
         row = session.scalars(select(Asset)).one()
-        assert (row.segment, row.address, row.roles, row.vendor) == ("vlan 7", "10.0.0.9", ["controller"], "")
+        assert (row.segment, row.address, row.roles) == ("vlan 7", "10.0.0.9", ["controller"])
+        assert (row.firmware, row.vendor) == ("V2.6", "<b>Siemens</b>"), "what was said before stays known"
         assert (row.first_seen.hour, row.first_seen.minute, row.last_seen.hour) == (7, 0, 9)
         assert row.organisation_id == tree.plant.organisation_id
+
+
+def test_another_value_takes_the_place_of_the_one_from_the_same_source_and_roles_add_up(client, store, tree):
+    report(client, tree.plant_key, [CONTROLLER])
+    said = {"attribute": "firmware", "value": "V3.0", "component": "", "source": "szl", "frame": 9}
+    host = [{"role": "host", "reason": "r", "reason_zh": "r"}]
+    for changes in ({"facts": [said], "roles": host}, {"roles": [{"role": "gateway"}], "protocols": ["modbus"]}):
+        assert report(client, tree.plant_key, [CONTROLLER | {"facts": []} | changes]).json["stored"] == 1
+    with store.reader() as session:
+        row = session.scalars(select(Asset)).one()
+        assert (row.firmware, len(row.facts), row.roles) == ("V3.0", 3, ["gateway", "controller"])
+        assert row.protocols == ["modbus", "s7comm"]
 
 
 def test_what_makes_no_sense_is_rejected_with_its_reason_and_the_rest_is_stored(client, tree):
