@@ -79,11 +79,20 @@ def use_kernel_cache() -> None:
 def compiled_before() -> bool:
     """Whether the decoder of these sources stands in the cache: if not, the first capture waits for the compiler."""
     folder = os.environ.get(VARIABLE)
-    return folder is not None and any(Path(folder).rglob("kernel.walk-*.nbi"))
+    return folder is not None and any(Path(folder).glob("sensor.decode.kernel.walk-*.code"))
 
 
 def keep_nothing() -> None:
     """From now on what is compiled in this process is not kept: it may write no file, and must not fail for that."""
+    from sensor import compiled, machine_code
+
+    machine_code.keep_nothing()
+    compiled.for_the_compiler(_numba_keeps_nothing)
+    if "numba" in sys.modules:
+        _numba_keeps_nothing()
+
+
+def _numba_keeps_nothing() -> None:
     from numba.core import caching
 
     setattr(caching.Cache, "save_overload", lambda *_: None)  # noqa: B010 (the checker forbids to assign a method)

@@ -8,8 +8,8 @@ made right again (lengths, checksums), so that the change is looked at and not t
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
+from sensor.compiled import njit
 from sensor.decode.pdu import Protocol
 from sensor.protocols import dnp3_link, modbus_rtu
 

@@ -14,13 +14,13 @@ from collections.abc import Iterator
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
 from detectors import knowledge
 from detectors.contract import Scene, alike
 from detectors.finding import Finding, Text
 from detectors.problem import Problem
 from sensor.capture.frames import FrameBatch
+from sensor.compiled import njit
 from sensor.decode.pdu import family
 from sensor.events import EventBatch
 from sensor.records import Growing

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
 from sensor.capture.pcap import Bytes, Int, empty_columns
+from sensor.compiled import njit
+from sensor.decode.octets import copy
 
 # Block descriptor: offsets in bytes.
 BLOCK_STATUS = 8
@@ -73,14 +74,14 @@ def unpack_block(
             if status & STATUS_VLAN_TPID_VALID:
                 tpid = np.int64(halves[(header >> 1) + 18])
             tci = np.int64(words[word + 8])
-            data[filled : filled + ADDRESSES_BYTES] = octets[begin : begin + ADDRESSES_BYTES]
+            copy(octets, begin, data, filled, ADDRESSES_BYTES)
             data[filled + 12] = np.uint8(tpid >> 8)
             data[filled + 13] = np.uint8(tpid & 0xFF)
             data[filled + 14] = np.uint8((tci >> 8) & 0xFF)
             data[filled + 15] = np.uint8(tci & 0xFF)
-            data[filled + 16 : filled + TAG_BYTES + length] = octets[begin + ADDRESSES_BYTES : begin + length]
+            copy(octets, begin + ADDRESSES_BYTES, data, filled + 16, length - ADDRESSES_BYTES)
         else:
-            data[filled : filled + length] = octets[begin : begin + length]
+            copy(octets, begin, data, filled, length)
         ts_ns[rows] = np.int64(words[word + 1]) * np.int64(1_000_000_000) + np.int64(words[word + 2])
         captured[rows] = length + tag
         wire[rows] = max(np.int64(words[word + 4]), length) + tag
@@ -107,7 +108,7 @@ def copy_frames(
     for row in range(len(offset)):
         begin = offset[row]
         length = np.int64(captured[row])
-        data[filled : filled + length] = source[begin : begin + length]
+        copy(source, begin, data, filled, length)
         placed[row] = filled
         filled += length
     return filled

@@ -9,9 +9,9 @@ import struct
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
 from sensor.capture.pcap import MAX_FRAME_BYTES, Bytes, Int
+from sensor.compiled import njit
 
 RECORD_BYTES = 16
 _NANOSECONDS = 0xA1B23C4D

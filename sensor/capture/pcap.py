@@ -12,7 +12,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
+
+from sensor.compiled import njit
 
 HEADER_BYTES = 24
 MODIFIED_EXTRA_BYTES = 8  # interface index, protocol, packet type, padding

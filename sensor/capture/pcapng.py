@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
 from sensor.capture.pcap import (
     BLOCK_LENGTH,
@@ -27,6 +26,7 @@ from sensor.capture.pcap import (
     u32,
     wire_length,
 )
+from sensor.compiled import njit
 
 SECTION_HEADER = 0x0A0D0D0A  # reads the same in both byte orders
 INTERFACE_DESCRIPTION = 1

@@ -10,30 +10,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-from numba import from_dtype, types
-from numba.core import cgutils, config
-from numba.extending import intrinsic
-
-INTEGER, SMALL = types.int64, types.uint8
+from sensor.compiled import Kind
 
 
-def record_of(dtype: np.dtype[Any]) -> Any:
-    """The compiler's type of one record."""
-    return from_dtype(dtype)
-
-
-def rows_of(dtype: np.dtype[Any]) -> Any:
-    """The compiler's type of a one-dimensional array."""
-    return types.Array(from_dtype(dtype), 1, "C")
-
-
-def caller(returns: Any, arguments: Sequence[Any]) -> Any:
-    """A function (address, *arguments) for compiled code that calls what was compiled with these types.
+def caller(returned: Kind, kinds: Sequence[Kind]) -> Any:
+    """A function (address, *arguments) for compiled code that calls what was compiled for these kinds of arguments.
 
     Integers are converted; an array that may not be written is passed as one that may, for both lie in memory alike.
     """
-    arguments = tuple(arguments)
+    from numba import types
+    from numba.core import cgutils
+    from numba.extending import intrinsic
+
+    from sensor.compiler import type_of
+
+    returns, arguments = type_of(returned), tuple(map(type_of, kinds))
 
     @intrinsic  # type: ignore[untyped-decorator, unused-ignore]
     def call(typing_context: Any, address: Any, *given: Any) -> Any:
@@ -53,12 +44,3 @@ def caller(returns: Any, arguments: Sequence[Any]) -> Any:
         return returns(address, types.StarArgTuple.from_types(given)), generate
 
     return call
-
-
-def address_of(function: Any, arguments: Sequence[Any]) -> int:
-    """Address of a compiled function, which is compiled or loaded for these types; 0 where nothing is compiled."""
-    if getattr(config, "DISABLE_JIT", False):
-        return 0
-    function.compile(tuple(arguments))
-    compiled = function.overloads[tuple(arguments)]
-    return int(compiled.library.get_pointer_to_function(compiled.fndesc.llvm_func_name))

@@ -8,18 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from numba.core import cgutils
-from numba.extending import intrinsic, overload
-
-
-@intrinsic  # type: ignore[untyped-decorator, unused-ignore]
-def _without_owner(typing_context: Any, array: Any) -> Any:
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        view = context.make_array(signature.args[0])(context, builder, arguments[0])
-        view.meminfo = cgutils.get_null_value(view.meminfo.type)
-        return view._getvalue()
-
-    return array(array), generate
+from sensor.compiled import for_the_compiler
 
 
 def borrow(array: Any) -> Any:
@@ -27,9 +16,23 @@ def borrow(array: Any) -> Any:
     return array
 
 
-@overload(borrow, inline="always")
-def _borrow(array: Any) -> Any:
-    def compiled(array: Any) -> Any:
-        return _without_owner(array)  # type: ignore[call-arg]  # numba gives the first argument
+@for_the_compiler
+def _compiled_form() -> None:
+    from numba.core import cgutils
+    from numba.extending import intrinsic, overload
 
-    return compiled
+    @intrinsic  # type: ignore[untyped-decorator, unused-ignore]
+    def without_owner(typing_context: Any, array: Any) -> Any:
+        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            view = context.make_array(signature.args[0])(context, builder, arguments[0])
+            view.meminfo = cgutils.get_null_value(view.meminfo.type)
+            return view._getvalue()
+
+        return array(array), generate
+
+    @overload(borrow, inline="always")  # type: ignore[untyped-decorator, unused-ignore]
+    def _borrow(array: Any) -> Any:
+        def compiled(array: Any) -> Any:
+            return without_owner(array)  # type: ignore[call-arg]  # numba gives the first argument
+
+        return compiled

@@ -15,6 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
+from sensor.compiled import INTERPRETED
 from sensor.decode import exchange, kernel, link
 from sensor.decode.messages import drain_address
 from sensor.decode.pdu import PDU, Kind, Protocol
@@ -102,8 +103,7 @@ def in_children(parts: Iterable[str]) -> None:
     A child that fails is not missed: what it should have compiled is compiled here when it is called.
     """
     cores = len(os.sched_getaffinity(0))
-    interpreted = os.environ.get("NUMBA_DISABLE_JIT") == "1"
-    if cores < 2 or interpreted or VARIABLE not in os.environ or compiled_before():
+    if cores < 2 or INTERPRETED or VARIABLE not in os.environ or compiled_before():
         return
     command = [sys.executable, "-m", __spec__.name]
     with ThreadPoolExecutor(cores) as pool:

@@ -12,9 +12,9 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from numba.core import config
 
 from sensor.capture.frames import FrameBatch
+from sensor.compiled import INTERPRETED
 from sensor.decode import exchange, kernel, recycle
 from sensor.decode.compilation import COMMON, in_children
 from sensor.decode.messages import drain_address
@@ -98,8 +98,7 @@ class Decoder:
         self._used.drain, self._used.irregular = drain_address(), irregular_address()
         self._rooms: list[Room] = []
         self._recycled_ns = -recycle.RETRY_NS
-        in_turns = getattr(config, "DISABLE_JIT", False)  # uncompiled, two threads never run side by side
-        overlap = len(os.sched_getaffinity(0)) > 1 and not in_turns
+        overlap = len(os.sched_getaffinity(0)) > 1 and not INTERPRETED  # uncompiled, two threads never run side by side
         self._second = ThreadPoolExecutor(1, "decode") if overlap else None
         buffers = AHEAD if self._second else 1
         self._buffers = [Buffer(untouched(MESSAGES, MESSAGE), untouched(MESSAGES, PDU)) for _ in range(buffers)]

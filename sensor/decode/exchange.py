@@ -7,8 +7,8 @@ one with the request's objects (ANSWERED, REFUSED); a request that stays without
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
+from sensor.compiled import njit
 from sensor.decode.borrow import borrow
 from sensor.decode.flows import spread
 from sensor.decode.pdu import MAY_BE_ANSWERED, NO_VALUE, Anomaly, Kind, Outcome, Protocol, mix

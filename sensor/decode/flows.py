@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
+from sensor.compiled import njit
 from sensor.decode.link import ACK, SYN, TCP
 from sensor.decode.pdu import mix
 from sensor.decode.slots import new_side

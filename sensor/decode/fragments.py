@@ -13,8 +13,9 @@ a tunnel was fragmented within a tunnel.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
+from sensor.compiled import njit
+from sensor.decode.octets import copy
 from sensor.decode.packet import IP_PAYLOAD, TCP, UDP
 from sensor.decode.pdu import Anomaly, mix
 from sensor.decode.state import (
@@ -131,8 +132,8 @@ def _place(d, first, last, have, to, buf, at, size):
     generation = d.generation
     news = False
     if to >= d.extent:  # nothing lies there: the usual case
-        first[to : to + size] = buf[at : at + size]
-        last[to : to + size] = buf[at : at + size]
+        copy(buf, at, first, to, size)
+        copy(buf, at, last, to, size)
         have[to : to + size] = generation
         news = size > 0
     else:
@@ -287,9 +288,9 @@ def take(s, out):
     begin = u.assembled
     end = begin + r.bytes
     if r.reading == LAST_WINS:
-        out[begin:end] = s.last_bytes_of[r.datagram][: r.bytes]
+        copy(s.last_bytes_of[r.datagram], 0, out, begin, r.bytes)
     else:
-        out[begin:end] = s.first_bytes_of[r.datagram][: r.bytes]
+        copy(s.first_bytes_of[r.datagram], 0, out, begin, r.bytes)
     u.assembled = end
     s.packet[0] = d.packet[0]
     packet = s.packet[0]

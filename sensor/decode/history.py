@@ -6,8 +6,8 @@ A direction has one slot, found by its row; where two share a slot the one that 
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
+from sensor.compiled import njit
 from sensor.decode.octets import copy, same
 from sensor.decode.parks import WRAP, distance
 from sensor.decode.stream_tables import HISTORIES, HISTORY_BYTES, STARTS

@@ -8,8 +8,8 @@ Every function looks at buf[at:end]; what was on the wire ends at `stop`. The an
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
+from sensor.compiled import njit
 from sensor.decode.load import u16be, u32be, u64be
 from sensor.decode.packet import (
     FRAGMENT,

@@ -10,8 +10,8 @@ array in seven words, at each level anew, which took longer than what the functi
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
+from sensor.compiled import njit
 from sensor.decode import flows, fragments, link, streams
 from sensor.decode.borrow import borrow
 from sensor.decode.messages import FOREIGN, IN_ASSEMBLED, IN_FRAMES, drain, publication

@@ -8,8 +8,8 @@ header each time.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
+from sensor.compiled import njit
 from sensor.decode import tunnels
 from sensor.decode.ip import AUTHENTICATION, V4, V6, extension, ipv4, ipv6, transport
 from sensor.decode.load import u16be, u32be

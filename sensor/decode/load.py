@@ -9,10 +9,8 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from llvmlite import ir
-from numba import types
-from numba.core import cgutils
-from numba.extending import intrinsic, overload
+
+from sensor.compiled import for_the_compiler
 
 
 def u16be(buf: Any, at: Any) -> Any:
@@ -37,6 +35,10 @@ def u64be(buf: Any, at: Any) -> Any:
 
 def _compile(readable: Any, octets: int, *, big: bool) -> None:
     """Register the compiled form of one of the functions above. The machine is little-endian (x86-64, AArch64)."""
+    from llvmlite import ir
+    from numba import types
+    from numba.core import cgutils
+    from numba.extending import intrinsic, overload
 
     @intrinsic  # type: ignore[untyped-decorator, unused-ignore]
     def word(typing_context: Any, buf: Any, at: Any) -> Any:
@@ -59,7 +61,7 @@ def _compile(readable: Any, octets: int, *, big: bool) -> None:
 
         return types.int64(buf, types.int64), generate
 
-    @overload(readable, inline="always")
+    @overload(readable, inline="always")  # type: ignore[untyped-decorator, unused-ignore]
     def _overloaded(buf: Any, at: Any) -> Any:
         def compiled(buf: Any, at: Any) -> Any:
             return word(buf, at)  # type: ignore[call-arg]  # numba gives the first argument
@@ -67,7 +69,9 @@ def _compile(readable: Any, octets: int, *, big: bool) -> None:
         return compiled
 
 
-_compile(u16be, 2, big=True)
-_compile(u16le, 2, big=False)
-_compile(u32be, 4, big=True)
-_compile(u64be, 8, big=True)
+@for_the_compiler
+def _compiled_forms() -> None:
+    _compile(u16be, 2, big=True)
+    _compile(u16le, 2, big=False)
+    _compile(u32be, 4, big=True)
+    _compile(u64be, 8, big=True)

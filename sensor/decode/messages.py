@@ -6,11 +6,10 @@ Compiled code cannot call what it looks up in a list, so `drain` names each fram
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
-from numba.extending import overload
 
+from sensor.compiled import INTEGER, SMALL, Rows, address_of, for_the_compiler, njit
 from sensor.decode import slots
-from sensor.decode.apart import INTEGER, SMALL, address_of, caller, record_of, rows_of
+from sensor.decode.apart import caller
 from sensor.decode.pdu import Anomaly, Protocol
 from sensor.decode.recognise import PROBE_BYTES, PROBES, Framing, foreign, recognise
 from sensor.decode.state import MESSAGE, OCTET, STATE
@@ -287,10 +286,8 @@ def _drain(s, messages, out, side, conversation, forward, ts_ns, frame, buf, at,
 
 
 DRAIN = (
-    record_of(STATE), rows_of(MESSAGE), rows_of(OCTET), record_of(SIDE), INTEGER, INTEGER, INTEGER, INTEGER,
-    rows_of(OCTET), INTEGER, INTEGER, SMALL,
+    STATE, Rows(MESSAGE), Rows(OCTET), SIDE, INTEGER, INTEGER, INTEGER, INTEGER, Rows(OCTET), INTEGER, INTEGER, SMALL,
 )  # fmt: skip
-_call_drain = caller(INTEGER, DRAIN)
 
 
 def drain(s, messages, out, side, conversation, forward, ts_ns, frame, buf, at, end, inside):
@@ -298,14 +295,20 @@ def drain(s, messages, out, side, conversation, forward, ts_ns, frame, buf, at, 
     return _drain(s, messages, out, side, conversation, forward, ts_ns, frame, buf, at, end, inside)
 
 
-@overload(drain, inline="always")
-def _drain_by_address(s, messages, out, side, conversation, forward, ts_ns, frame, buf, at, end, inside):
-    def compiled(s, messages, out, side, conversation, forward, ts_ns, frame, buf, at, end, inside):
-        return _call_drain(
-            s.used[0].drain, s, messages, out, side, conversation, forward, ts_ns, frame, buf, at, end, inside
-        )
+@for_the_compiler
+def _drain_by_address():
+    from numba.extending import overload
 
-    return compiled
+    call = caller(INTEGER, DRAIN)
+
+    @overload(drain, inline="always")
+    def _compiled_form(s, messages, out, side, conversation, forward, ts_ns, frame, buf, at, end, inside):
+        def compiled(s, messages, out, side, conversation, forward, ts_ns, frame, buf, at, end, inside):
+            return call(
+                s.used[0].drain, s, messages, out, side, conversation, forward, ts_ns, frame, buf, at, end, inside
+            )
+
+        return compiled
 
 
 def drain_address() -> int:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from enum import IntEnum
 
-from numba import njit
+from sensor.compiled import njit
 
 # Verdicts on a frame. MORE is for the stages only: a header was taken off, and the cursor stands behind it.
 OK, NOT_IP, FRAGMENT, MALFORMED, OTHER, TOO_DEEP, GOOSE, MORE = 0, 1, 2, 3, 4, 5, 6, 7

@@ -8,8 +8,8 @@ once all that they overlap has been read (streams.py).
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
+from sensor.compiled import njit
 from sensor.decode.octets import copy, same
 from sensor.decode.slots import LIMIT, join, leave
 from sensor.decode.stream_tables import PARK_BYTES, RIVALS_EACH

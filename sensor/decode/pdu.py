@@ -9,14 +9,13 @@ from __future__ import annotations
 from enum import IntEnum, IntFlag
 
 import numpy as np
-from numba import njit
-from numba.core import config
 
+from sensor.compiled import INTERPRETED, njit
 from sensor.records import record
 
 ABSENT = -1
 MAY_BE_ANSWERED = 2  # a request to which an answer is not missed, but paired where it comes
-if getattr(config, "DISABLE_JIT", False):
+if INTERPRETED:
     np.seterr(over="ignore")  # uncompiled, numpy warns of the wrapping that hashes are made of
 
 

@@ -8,8 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from numba import njit
-
+from sensor.compiled import njit
 from sensor.decode.borrow import borrow
 from sensor.decode.pdu import Kind, Protocol, clear
 from sensor.protocols import (

@@ -8,8 +8,8 @@ the two end differently, with a message that the one awaits and the other does n
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
+from sensor.compiled import njit
 from sensor.decode import history
 from sensor.decode.messages import DNP3, IN_ASSEMBLED, MODBUS, TPKT, drain
 from sensor.decode.octets import copy, same

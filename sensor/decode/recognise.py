@@ -13,8 +13,8 @@ from enum import IntEnum
 from typing import Any
 
 import numpy as np
-from numba import njit
 
+from sensor.compiled import njit
 from sensor.decode.load import u16be, u32be
 from sensor.decode.pdu import family
 from sensor.protocols import bacnet_kernel, cotp, dnp3_link, enip_kernel, iec104, modbus, modbus_rtu, opcua_kernel

@@ -9,8 +9,8 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
 
+from sensor.compiled import njit
 from sensor.decode.state import PENDING
 from sensor.decode.streams import forget
 

@@ -7,8 +7,8 @@ cannot starve one who does; the loser's next PDU says so.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
+from sensor.compiled import njit
 from sensor.decode.octets import copy
 from sensor.decode.pdu import Anomaly
 from sensor.decode.stream_tables import ASSEMBLIES_EACH, HOLD_BYTES

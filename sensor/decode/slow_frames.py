@@ -8,8 +8,8 @@ else carries (tunnels, other link layers, IPv6 extension headers) are taken apar
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
+from sensor.compiled import njit
 from sensor.decode import link, tunnels
 from sensor.decode.borrow import borrow
 from sensor.decode.load import u16be

@@ -10,11 +10,10 @@ one it falls into, for they are easily forged: the stream goes on wherever data 
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
-from numba.extending import overload
 
+from sensor.compiled import INTEGER, SMALL, Rows, address_of, for_the_compiler, njit
 from sensor.decode import history, parks, readings
-from sensor.decode.apart import INTEGER, SMALL, address_of, caller, record_of, rows_of
+from sensor.decode.apart import caller
 from sensor.decode.link import ACK, SYN
 from sensor.decode.messages import IN_ASSEMBLED, drain
 from sensor.decode.octets import copy
@@ -304,10 +303,8 @@ def _irregular(s, messages, out, conversation, forward, ts_ns, frame, buf, packe
 
 
 SEGMENT = (
-    record_of(STATE), rows_of(MESSAGE), rows_of(OCTET), INTEGER, INTEGER, INTEGER, INTEGER, rows_of(OCTET),
-    record_of(PACKET), SMALL,
+    STATE, Rows(MESSAGE), Rows(OCTET), INTEGER, INTEGER, INTEGER, INTEGER, Rows(OCTET), PACKET, SMALL,
 )  # fmt: skip
-_call_irregular = caller(INTEGER, SEGMENT)
 
 
 def irregular(s, messages, out, conversation, forward, ts_ns, frame, buf, packet, inside):
@@ -315,14 +312,18 @@ def irregular(s, messages, out, conversation, forward, ts_ns, frame, buf, packet
     return _irregular(s, messages, out, conversation, forward, ts_ns, frame, buf, packet, inside)
 
 
-@overload(irregular, inline="always")
-def _irregular_by_address(s, messages, out, conversation, forward, ts_ns, frame, buf, packet, inside):
-    def compiled(s, messages, out, conversation, forward, ts_ns, frame, buf, packet, inside):
-        return _call_irregular(
-            s.used[0].irregular, s, messages, out, conversation, forward, ts_ns, frame, buf, packet, inside
-        )
+@for_the_compiler
+def _irregular_by_address():
+    from numba.extending import overload
 
-    return compiled
+    call = caller(INTEGER, SEGMENT)
+
+    @overload(irregular, inline="always")
+    def _compiled_form(s, messages, out, conversation, forward, ts_ns, frame, buf, packet, inside):
+        def compiled(s, messages, out, conversation, forward, ts_ns, frame, buf, packet, inside):
+            return call(s.used[0].irregular, s, messages, out, conversation, forward, ts_ns, frame, buf, packet, inside)
+
+        return compiled
 
 
 def irregular_address() -> int:

@@ -10,8 +10,8 @@ Tags of the network that carries a tunnel are forgotten with it (`vlan` = -1): b
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
+from sensor.compiled import njit
 from sensor.decode.ip import consistent
 from sensor.decode.load import u16be, u32be
 from sensor.decode.packet import (

@@ -18,8 +18,8 @@ Source: ANSI/ASHRAE 135-2020, clauses 6 (network layer), 20 (encoding), annex J 
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
+from sensor.compiled import njit
 from sensor.decode.load import u16be
 from sensor.decode.pdu import NO_VALUE, Anomaly, Kind, hash_bytes, mix
 from sensor.protocols import bacnet_tables as t

@@ -6,8 +6,8 @@ Source: ANSI/ASHRAE 135-2020, clause 20.2 (encoding of tags) and 21 (parameters 
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
+from sensor.compiled import njit
 from sensor.decode.load import u16be, u32be
 from sensor.decode.pdu import NO_VALUE, Anomaly, hash_bytes
 from sensor.protocols import bacnet_tables as t

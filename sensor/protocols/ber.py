@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 
+from sensor.compiled import njit
 from sensor.decode.pdu import NO_VALUE
 from sensor.records import as_octets
 

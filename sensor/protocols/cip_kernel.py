@@ -15,8 +15,8 @@ record is filled:
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
+from sensor.compiled import njit
 from sensor.decode.load import u16le
 from sensor.decode.pdu import NO_VALUE, Anomaly, Kind, hash_bytes, mix
 from sensor.protocols import cip_path

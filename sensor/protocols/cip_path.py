@@ -10,8 +10,8 @@ from __future__ import annotations
 import struct
 
 import numpy as np
-from numba import njit
 
+from sensor.compiled import njit
 from sensor.decode.load import u16le
 from sensor.protocols.little_endian import u32le
 from sensor.text import wire_text

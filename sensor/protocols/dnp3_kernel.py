@@ -28,8 +28,8 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
 
+from sensor.compiled import njit
 from sensor.decode.load import u16be, u16le
 from sensor.decode.pdu import NO_VALUE, Anomaly, Kind, Protocol, hash_bytes, mix
 from sensor.protocols import dnp3_link

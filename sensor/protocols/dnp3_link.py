@@ -16,8 +16,8 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
+from sensor.compiled import njit
 from sensor.decode.load import u16le
 
 START_0, START_1 = 0x05, 0x64

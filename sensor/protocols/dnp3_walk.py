@@ -8,8 +8,8 @@ the walk moves on, and none goes beyond the fragment, whatever the counts claim.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
+from sensor.compiled import njit
 from sensor.decode.pdu import Anomaly
 from sensor.protocols.dnp3_link import Int, Octets, u8
 from sensor.protocols.dnp3_objects import ATTRIBUTES, BITS, MAX_VARIATION, UNKNOWN

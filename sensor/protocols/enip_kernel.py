@@ -15,8 +15,8 @@ format). How the PDU record is filled (what CIP adds: cip_kernel.py):
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
+from sensor.compiled import njit
 from sensor.decode.load import u16le
 from sensor.decode.pdu import Anomaly, Kind
 from sensor.protocols import cip_kernel

@@ -29,8 +29,8 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
 
+from sensor.compiled import njit
 from sensor.decode.load import u16le
 from sensor.decode.pdu import MAY_BE_ANSWERED, PDU, Anomaly, Kind, clear, hash_bytes, mix
 from sensor.protocols import iec104_tables as t

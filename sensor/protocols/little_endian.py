@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
+from sensor.compiled import njit
 from sensor.decode.load import u16le
 
 

@@ -10,8 +10,8 @@ import struct
 from datetime import UTC, datetime
 
 import numpy as np
-from numba import njit
 
+from sensor.compiled import njit
 from sensor.decode.load import u32be
 from sensor.decode.pdu import NO_VALUE
 from sensor.protocols.ber import Element, element, elements, number

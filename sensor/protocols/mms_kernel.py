@@ -18,8 +18,8 @@ sensor/decode/pdu.py says):
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
+from sensor.compiled import njit
 from sensor.decode.load import u16be
 from sensor.decode.pdu import Anomaly, Kind, hash_bytes
 from sensor.protocols import mms_tables as t

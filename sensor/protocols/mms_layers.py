@@ -6,8 +6,8 @@ Sources: ISO 8327-1 (session PDUs), ISO 8823-1 (presentation), ISO 8650-1 (ACSE)
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
+from sensor.compiled import njit
 from sensor.decode.load import u16be
 from sensor.protocols import mms_tables as t
 from sensor.protocols.ber import CUT, child, element

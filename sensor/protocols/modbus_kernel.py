@@ -10,8 +10,8 @@ and not missed where it does not. Reads cannot be broadcast (Serial Line guide V
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
+from sensor.compiled import njit
 from sensor.decode.load import u16be
 from sensor.decode.pdu import MAY_BE_ANSWERED, Anomaly, Kind
 from sensor.protocols import modbus_tables as t

@@ -6,8 +6,8 @@ Each walks buf[at:end], never beyond, and notes in `pdu.anomalies` what the stan
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
+from sensor.compiled import njit
 from sensor.decode.load import u16be
 from sensor.decode.pdu import Anomaly, Kind, mix
 from sensor.protocols import modbus_tables as t

@@ -15,8 +15,8 @@ Sources: see modbus.py. How the PDU record is filled (the rest is as sensor/deco
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
+from sensor.compiled import njit
 from sensor.decode.load import u16be
 from sensor.decode.pdu import Anomaly, Kind, mix
 from sensor.protocols import modbus_tables as t

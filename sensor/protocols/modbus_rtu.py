@@ -16,8 +16,8 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
 
+from sensor.compiled import njit
 from sensor.decode.load import u16le
 from sensor.decode.pdu import Anomaly, Kind
 from sensor.protocols.modbus_explain import explain_pdu

@@ -10,8 +10,8 @@ where the function does not tell it (user-defined and unknown functions, "return
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
+from sensor.compiled import njit
 from sensor.decode.load import u16be
 from sensor.protocols import modbus_tables as t
 

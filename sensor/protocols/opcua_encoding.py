@@ -7,8 +7,8 @@ gives the position behind the value at `at`, or -1 where the value is not whole;
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
+from sensor.compiled import njit
 from sensor.decode.load import u16le
 from sensor.decode.pdu import NO_VALUE
 from sensor.protocols.little_endian import u32le, unsigned

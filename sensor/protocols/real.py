@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
+from sensor.compiled import njit
 from sensor.decode.pdu import NO_VALUE
 
 NOTHING = int(NO_VALUE)

@@ -26,8 +26,8 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
 
+from sensor.compiled import njit
 from sensor.decode.load import u16be
 from sensor.decode.pdu import PDU, Anomaly, Kind, Protocol, clear, hash_bytes, mix
 from sensor.operations import Verb

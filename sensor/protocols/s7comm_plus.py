@@ -17,8 +17,8 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
 
+from sensor.compiled import njit
 from sensor.decode.load import u16be, u32be
 from sensor.decode.pdu import PDU, Anomaly, Kind, clear
 from sensor.operations import Verb

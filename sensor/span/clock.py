@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from numba import njit
-
+from sensor.compiled import njit
 from sensor.span.fault import Fault, percent, seconds
 
 if TYPE_CHECKING:

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
+from sensor.compiled import njit
 from sensor.decode.link import OK
 from sensor.span.fault import Fault
 

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numba import njit
 
+from sensor.compiled import njit
 from sensor.decode.link import OK
 from sensor.span.fault import Fault, percent
 

@@ -12,8 +12,8 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numba import njit
 
+from sensor.compiled import njit
 from sensor.decode.link import OK, TCP
 from sensor.decode.load import u16be
 from sensor.decode.pdu import hash_bytes, mix

@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numba import njit
 
+from sensor.compiled import njit
 from sensor.decode.link import ACK, SYN
 from sensor.decode.stream_tables import RESYNC_DISTANCE
 from sensor.span.fault import Fault, numbers, percent

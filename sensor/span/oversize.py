@@ -9,8 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from numba import njit
-
+from sensor.compiled import njit
 from sensor.decode.link import SYN, TCP
 from sensor.decode.load import u16be
 from sensor.span.fault import Fault

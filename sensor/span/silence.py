@@ -9,8 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from numba import njit
-
+from sensor.compiled import njit
 from sensor.decode.link import ACK, OK, SYN, TCP
 from sensor.decode.stream_tables import RESYNC_DISTANCE
 from sensor.span.fault import Fault, numbers, seconds

@@ -90,5 +90,5 @@ def test_kernels_of_old_versions_are_removed(tmp_path):
 def test_a_cold_cache_is_told_from_a_warm_one(tmp_path, monkeypatch):
     monkeypatch.setenv(kernel_cache.VARIABLE, str(tmp_path))
     assert not kernel_cache.compiled_before()
-    (tmp_path / "kernel.walk-22.py311.nbi").touch()
+    (tmp_path / "sensor.decode.kernel.walk-0123456789abcdef.code").touch()
     assert kernel_cache.compiled_before()

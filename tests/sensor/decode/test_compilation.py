@@ -30,7 +30,7 @@ def test_an_empty_cache_is_filled_by_a_child_for_each_part(tmp_path, monkeypatch
 
 
 def test_a_cache_that_holds_the_decoder_is_left_alone(tmp_path, monkeypatch, commands):
-    (tmp_path / "kernel.walk-1.py311.nbi").touch()
+    (tmp_path / "sensor.decode.kernel.walk-0123456789abcdef.code").touch()
     monkeypatch.setenv(kernel_cache.VARIABLE, str(tmp_path))
     compilation.in_children(compilation.COMMON)
     assert commands == []

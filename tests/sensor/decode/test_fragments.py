@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from numba import njit
 from support.encapsulation import erspan_3, frame, over_ip
 from support.fragments import Piece, cut, fragmented
 from support.wire import MASTER, PLC, frames, read_coils, tcp, udp
 
+from sensor.compiled import njit
 from sensor.decode import fragments
 from sensor.decode.decoder import Decoder
 from sensor.decode.pdu import Anomaly

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from numba import njit
 
+from sensor.compiled import njit
 from sensor.decode import load
 
 WIDTHS = {load.u16be: 2, load.u16le: 2, load.u32be: 4, load.u64be: 8}

@@ -7,13 +7,13 @@ import sys
 from collections.abc import Iterator
 from types import ModuleType
 
-import numba
 import numpy as np
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from support.dnp3_wire import hexed, octets
 
+from sensor import compiled
 from sensor.decode.pdu import ABSENT, NO_VALUE, PDU, Anomaly, Kind, clear
 from sensor.operations import Verb
 from sensor.protocols import dnp3, dnp3_walk
@@ -59,11 +59,11 @@ def plain() -> Iterator[ModuleType]:
     """The same modules once more, run as plain Python all the way down."""
     names = ("sensor.decode.pdu", "sensor.protocols.dnp3")
     kept = {name: sys.modules.pop(name) for name in list(sys.modules) if name.startswith(names)}
-    before, numba.config.DISABLE_JIT = numba.config.DISABLE_JIT, True
+    before, compiled.INTERPRETED = compiled.INTERPRETED, True
     try:
         module = importlib.import_module("sensor.protocols.dnp3")
     finally:
-        numba.config.DISABLE_JIT = before
+        compiled.INTERPRETED = before
         sys.modules.update(kept)
         sys.modules["sensor.protocols"].dnp3 = kept["sensor.protocols.dnp3"]
     assert not hasattr(module.read, "py_func"), "this copy is not compiled"

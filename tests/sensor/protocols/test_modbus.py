@@ -6,12 +6,12 @@ import importlib.util
 import json
 import struct
 
-import numba
 import numpy as np
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from sensor import compiled
 from sensor.decode import pdu
 from sensor.decode.pdu import ABSENT, NO_VALUE, PDU, Anomaly, Kind, clear
 from sensor.operations import Verb
@@ -57,12 +57,12 @@ def plain():
     """The same kernel file, run as plain Python."""
     spec = importlib.util.spec_from_file_location("plain_modbus_kernel", modbus_kernel.__file__)
     module = importlib.util.module_from_spec(spec)
-    before = numba.config.DISABLE_JIT
-    numba.config.DISABLE_JIT = True
+    before = compiled.INTERPRETED
+    compiled.INTERPRETED = True
     try:
         spec.loader.exec_module(module)
     finally:
-        numba.config.DISABLE_JIT = before
+        compiled.INTERPRETED = before
     module.mix = pdu.mix.py_func
     assert not hasattr(module.read, "py_func"), "this copy is not compiled"
     assert hasattr(modbus_kernel.read, "py_func"), "that one is"

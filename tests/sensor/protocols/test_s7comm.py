@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import importlib.util
 
-import numba
 import numpy as np
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from support.s7 import ack, ack_data, answer, ask, indicate, job, userdata
 
+from sensor import compiled
 from sensor.decode import pdu
 from sensor.decode.pdu import ABSENT, NO_VALUE, PDU, Anomaly, Kind, clear
 from sensor.operations import Verb
@@ -88,12 +88,12 @@ def load_plain(module):
 @pytest.fixture(scope="module")
 def plain():
     """The same files, run as plain Python."""
-    before = numba.config.DISABLE_JIT
-    numba.config.DISABLE_JIT = True
+    before = compiled.INTERPRETED
+    compiled.INTERPRETED = True
     try:
         base, walk, kernel = load_plain(pdu), load_plain(s7comm_walk), load_plain(s7comm)
     finally:
-        numba.config.DISABLE_JIT = before
+        compiled.INTERPRETED = before
     kernel.hash_bytes, kernel.mix = base.hash_bytes, base.mix
     for name in ("data_items", "octets_of", "specifications"):
         setattr(kernel, name, getattr(walk, name))
