@@ -8,6 +8,7 @@ compiler and a sensor host needs no web stack.
 from __future__ import annotations
 
 import dataclasses
+import gc
 import sys
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -36,6 +37,9 @@ if TYPE_CHECKING:
     from detectors.pipeline import Options
     from sensor.capture.source import Capture
     from sensor.one_way.sender import OneWayOptions
+
+# Reference cycles are looked for after this many new objects, not 700: importing makes a hundred thousand that stay.
+gc.set_threshold(50_000)
 
 CAPTURES = click.argument("captures", nargs=-1, required=True, metavar="CAPTURE...")
 TOGETHER = click.option("--together", is_flag=True, help="Take the captures as one stream of time.")

@@ -54,7 +54,7 @@ LEARNED = click.option("--learn", "learn_hours", type=click.FloatRange(min=0, mi
 @contextmanager
 def plainly() -> Iterator[None]:
     """What cannot be used, in one line and exit code 2."""
-    from detectors.baseline.signing import TrustError
+    from detectors.baseline.store import TrustError
     from detectors.content import ContentError
     from sensor.capture.source import CaptureError
 
@@ -77,7 +77,6 @@ def enforced(
     """The options of a run that knows what a plant declared; ends the command where that cannot be used."""
     from detectors.baseline.book import State
     from detectors.baseline.live_learning import LiveLearning
-    from detectors.baseline.signing import open_trusted
     from detectors.pipeline import Options
     from detectors.tags.file import Tag, load_tags
     from detectors.tickets import Ticket, load_tickets
@@ -89,6 +88,8 @@ def enforced(
         if baseline_file is not None and learn_hours:
             learning = LiveLearning.into(baseline_file, learn_hours, complain)
         elif baseline_file is not None:
+            from detectors.baseline.signing import open_trusted  # cryptography takes its time
+
             declared, _ = open_trusted(baseline_file, trust, unsigned=unsigned)
         for path in tag_files:
             points, wrong = load_tags(path)

@@ -21,32 +21,38 @@ VARIABLE = "NUMBA_CACHE_DIR"
 KEEP_DAYS = 30  # kernels of other versions are removed after that
 
 
-_IMPORT = re.compile(r"^\s*(?:from (sensor[\w.]*) import (\([^)]*\)|[^\n]*)|import (sensor[\w.]*))", re.MULTILINE)
+_IMPORT = re.compile(rb"^[ \t]*(?:from (sensor[\w.]*) import (\([^)]*\)|[^\n]*)|import (sensor[\w.]*))", re.MULTILINE)
+_NAME = re.compile(rb"[\w.]+(?: as \w+)?")
 
 
-def kernel_sources(folder: Path) -> set[Path]:
-    """The files of the package in `folder` that hold compiled functions, and all that these import."""
-    wanted = [path for path in folder.rglob("*.py") if "njit" in path.read_text(encoding="utf-8")]
-    found: set[Path] = set()
+def kernel_sources(folder: Path) -> dict[Path, bytes]:
+    """The files of the package in `folder` that hold compiled functions, and all that these import, with their text."""
+    modules = {}  # by the name behind that of the package
+    for path in folder.rglob("*.py"):
+        parts = path.relative_to(folder).parts
+        name = ".".join((*parts[:-1], parts[-1][:-3])).removesuffix("__init__").rstrip(".")
+        modules[name.encode()] = path, path.read_bytes()
+    wanted = [name for name, (_, text) in modules.items() if b"njit" in text]
+    found: dict[Path, bytes] = {}
     while wanted:
-        path = wanted.pop()
+        path, text = modules[wanted.pop()]
         if path in found:
             continue
-        found.add(path)
-        for module, names, plain in _IMPORT.findall(path.read_text(encoding="utf-8")):
-            parts = (module or plain).split(".")[1:]
-            listed = re.findall(r"[\w.]+(?: as \w+)?", names)
-            for tail in [parts, *([*parts, name.split(" ")[0]] for name in listed)]:
-                source = folder.joinpath(*tail).with_suffix(".py") if tail else folder / "__init__.py"
-                wanted += [source] if source.is_file() else []
+        found[path] = text
+        for module, names, plain in _IMPORT.findall(text):
+            inside = (module or plain).partition(b".")[2]
+            listed = [it.split(b" ")[0] for it in _NAME.findall(names)]
+            wanted += [
+                it for it in (inside, *(b".".join(filter(None, (inside, it))) for it in listed)) if it in modules
+            ]
     return found
 
 
 def sources_digest(folder: Path) -> str:
     """16 hex digits over the sources of all kernels in the package in `folder`."""
     digest = hashlib.sha256()
-    for path in sorted(kernel_sources(folder)):
-        digest.update(path.relative_to(folder).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
+    for path, text in sorted(kernel_sources(folder).items()):
+        digest.update(path.relative_to(folder).as_posix().encode() + b"\0" + text + b"\0")
     return digest.hexdigest()[:16]
 
 

@@ -15,15 +15,11 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from detectors.baseline.book import Baseline
-from detectors.baseline.store import Signature, read, write
+from detectors.baseline.store import Signature, TrustError, read, write
 from detectors.finding import rfc3339
 
 SIGNATURE = b"\nsignature: "
 MAX_KEY_BYTES = 4096
-
-
-class TrustError(Exception):
-    """A key or a signature cannot be used; says why and what to do."""
 
 
 def fingerprint(key: Ed25519PublicKey) -> str:

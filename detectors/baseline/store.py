@@ -41,6 +41,10 @@ _EXCHANGE = ("client", "server", "protocol", "station", "way", "function", "subf
 COLUMNS = ("id", "state", "host", "mac", "asks", "asked", *_EXCHANGE, *_COMMON[2:])
 
 
+class TrustError(Exception):
+    """A key or a signature cannot be used (signing.py); says why and what to do."""
+
+
 @dataclass(frozen=True, slots=True)
 class Signature:
     """Who vouches for a file. key: fingerprint of the public key, 16 hex digits."""

@@ -201,7 +201,7 @@ class Matcher:
         cell = ((new["protocol"].astype(np.int64) * 4 + new["kind"]) * 8 + new["outcome"]) * (_LARGEST + 2) + function
         known = self._first_step[cell]
         if (known < 0).any():
-            for value in np.unique(cell[known < 0]).tolist():
+            for value in set(cell[known < 0].tolist()):
                 rest, one = divmod(value, _LARGEST + 2)
                 rest, outcome = divmod(rest, 8)
                 protocol, kind = divmod(rest, 4)
@@ -290,11 +290,10 @@ class Matcher:
         columns_ = batch.columns
         label = self._late_of[columns_.behaviour]
         wanted: dict[int, list[npt.NDArray[np.int64]]] = {}
-        for number in np.unique(label).tolist():
-            if number >= 0:
-                rows = np.flatnonzero(label == number)
-                for rule in self._late_sets[number]:
-                    wanted.setdefault(rule, []).append(rows)
+        for number in np.flatnonzero(np.bincount(label + 1)[1:]).tolist():  # -1: none
+            rows = np.flatnonzero(label == number)
+            for rule in self._late_sets[number]:
+                wanted.setdefault(rule, []).append(rows)
         described: dict[int, Mapping[str, Any]] = {}
         found = []
         for rule, parts in wanted.items():

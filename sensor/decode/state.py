@@ -6,6 +6,7 @@ it is first written: a quiet link costs a few megabytes, and nothing has to grow
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -319,7 +320,8 @@ def new_state(ports: Mapping[int, int], seed: int) -> npt.NDArray[np.void]:
     s.used[0].seed = seed
     s.settled[0].seed = seed
     s.settled[0].behaviour_mask = s.used[0].conversation_mask = FIRST_SLOTS - 1
-    s.settled[0].keys[:] = np.random.default_rng(seed).integers(0, 2**64, 12, np.uint64) | np.uint64(1)
+    drawn = hashlib.shake_256(seed.to_bytes(8, "big")).digest(8 * len(s.settled[0].keys))
+    s.settled[0].keys[:] = np.frombuffer(drawn, np.uint64) | np.uint64(1)
     s.used[0].free_holds, s.used[0].free_parks = HOLDS, PARKS
     for ages in (s.hold_ages[0], s.park_ages[0]):
         ages.oldest = ages.newest = -1

@@ -47,7 +47,7 @@ def test_every_source_that_a_kernel_imports_is_known():
         "print(*(m.__file__ for n, m in sys.modules.items() if n.startswith('sensor.')), sep='\\n')",
     ]
     loaded = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
-    known = kernel_cache.kernel_sources(PACKAGE)
+    known = set(kernel_cache.kernel_sources(PACKAGE))
     assert {Path(it) for it in loaded if Path(it).name != "__init__.py"} <= known | {PACKAGE / "kernel_cache.py"}
 
 

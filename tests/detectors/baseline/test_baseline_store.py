@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from detectors.baseline.book import Baseline, ExchangeLine, HostLine, State, Way
 from detectors.baseline.extents import Extents, parse
 from detectors.baseline.review import difference, report
-from detectors.baseline.signing import TrustError, make_keys, open_trusted, private_key, sign, trusted, verify
-from detectors.baseline.store import dump, export_rows, read, save
+from detectors.baseline.signing import make_keys, open_trusted, private_key, sign, trusted, verify
+from detectors.baseline.store import TrustError, dump, export_rows, read, save
 from detectors.content import ContentError
 from sensor.decode.pdu import Protocol
 
