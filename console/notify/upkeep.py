@@ -1,4 +1,4 @@
-"""What the worker does beside sending: delete what is over its time, export checkpoints of the audit log."""
+"""What the worker does beside sending: delete what is over its time, sum days up, export audit checkpoints."""
 
 from __future__ import annotations
 
@@ -11,15 +11,18 @@ from sqlalchemy.orm import Session
 
 from console.installation_key import installation_key
 from console.notify import lease
-from console.services import audit_checkpoints, retention
+from console.services import audit_checkpoints, retention, summaries
 from console.services.actor import Clock, utc_now
 from console.settings import Settings
 from console.store.engine import Store
+from console.store.search.registry import STATES
+from console.store.search.states import catch_up
 
 log = logging.getLogger(__name__)
 
 UPKEEP = "upkeep"  # the lease of whoever does it
 RETENTION_S = 300.0
+SUMMARY_S = 120.0
 CHECKPOINT_S = 30.0  # so that the newest is never older than a minute
 
 
@@ -43,6 +46,25 @@ class Upkeep:
                 log.info("retention: %d rows of %s of organisation %d deleted", rows, name, organisation)
         except SQLAlchemyError:
             log.exception("retention was interrupted; it goes on in the next round")
+
+    def summarise(self) -> None:
+        """Count today and yesterday again, and make the tokens of what stands without, as after an upgrade."""
+        try:
+            now = self._clock()
+            for day in summaries.days(now):
+                with self._store.reader() as session:
+                    found = summaries.counted(session, day)
+                with self._store.transaction() as session:
+                    if not self._mine(session):
+                        return
+                    summaries.store(session, day, found, now)
+            for state in STATES:
+                more = True
+                while more:
+                    with self._store.transaction() as session:
+                        more = self._mine(session) and catch_up(session, state) > 0
+        except SQLAlchemyError:
+            log.exception("the summaries of days were not brought up to date; the next round does it")
 
     def checkpoint(self) -> None:
         """Append a checkpoint where a chain has grown since the last one."""

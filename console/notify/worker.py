@@ -22,7 +22,7 @@ from console.beside import start_module
 from console.notify.channels import channels
 from console.notify.dispatch import Dispatcher, steady
 from console.notify.link import Links
-from console.notify.upkeep import CHECKPOINT_S, RETENTION_S, Upkeep
+from console.notify.upkeep import CHECKPOINT_S, RETENTION_S, SUMMARY_S, Upkeep
 from console.services.actor import utc_now
 from console.services.silence import SilenceWatch
 from console.services.subscriptions import pull_due
@@ -76,7 +76,8 @@ def run_worker(settings: Settings, parent: int | None = None) -> None:
         misfire_grace_time=None, next_run_time=datetime.now(UTC),
     )  # fmt: skip
     upkeep = Upkeep(store, settings)
-    for work, every in ((upkeep.sweep, RETENTION_S), (upkeep.checkpoint, CHECKPOINT_S)):
+    works = ((upkeep.sweep, RETENTION_S), (upkeep.checkpoint, CHECKPOINT_S), (upkeep.summarise, SUMMARY_S))
+    for work, every in works:
         scheduler.add_job(
             work, "interval", seconds=every, id=work.__name__, coalesce=True, max_instances=1, misfire_grace_time=None,
             next_run_time=datetime.now(UTC),

@@ -17,6 +17,8 @@ from console.services.actor import Actor, scoped
 from console.services.intake import MAX_COUNT, Moment, Strict
 from console.services.standing import MAX_RECORDS, Outcome, checked
 from console.store.models import Asset, Behaviour, Segment, Sensor
+from console.store.search.behaviours import BEHAVIOUR
+from console.store.search.states import words
 
 MAX_BEHAVIOURS = 50_000  # of one sensor: further ones are refused, and the sensor is told
 PAGE_SIZE = 100
@@ -115,6 +117,7 @@ def _renew(row: Behaviour, record: BehaviourRecord, now: datetime) -> None:
     row.variants, row.updated_at = record.variants, now
     if record.port >= 0:
         row.port = record.port
+    row.words = words(BEHAVIOUR, row)
 
 
 def as_record(row: Behaviour) -> dict[str, Any]:

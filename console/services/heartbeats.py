@@ -17,6 +17,7 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
+from console.services.summaries import count_traffic
 from console.services.troubles import Kind, begin, end
 from console.store.models import Sensor
 from detectors.finding import Text
@@ -38,6 +39,7 @@ def receive(session: Session, sensor: Sensor, epoch: int, counters: dict[str, An
     """A heartbeat came. The caller commits."""
     before = sensor.health or {}
     health: dict[str, Any] = {"interfaces": _interfaces(before.get("interfaces", {}), counters, now)}
+    count_traffic(session, sensor, counters, now)
     sensor.last_seen_at = sensor.heartbeat_at = now
     sensor.heartbeat_epoch = epoch
     sensor.counters = counters

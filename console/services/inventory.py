@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Any
 
 from pydantic import ConfigDict, Field, StringConstraints
 from sqlalchemy import func, select
-from sqlalchemy.orm import Session, joinedload
+from sqlalchemy.orm import Session
 
 from console.services.actor import Actor, load, scoped
 from console.services.intake import Moment, Strict, Tree
 from console.services.standing import MAX_RECORDS, Outcome, checked
-from console.store.models import Asset, Segment, Sensor
+from console.store.models import Asset, Sensor
+from console.store.search.assets import ASSET
+from console.store.search.states import words
 
 MAX_ROLES, MAX_PROTOCOLS, MAX_MACS, MAX_FACTS = 32, 64, 16, 256  # of one device
 NO_ROLE = "host"
 MAX_ASSETS = 20_000  # of one sensor: further devices are refused, and the sensor is told
-PAGE_SIZE = 100
 
 Word = Annotated[str, StringConstraints(min_length=1, max_length=64)]
 
@@ -97,6 +97,7 @@ def _renew(row: Asset, record: AssetRecord, now: datetime) -> None:
         ("name", ("name", "station_name", "hostname")),
     ):
         setattr(row, name, _said(row.facts, attributes))
+    row.words = words(ASSET, row)
 
 
 def _about(fact: dict[str, Any]) -> tuple[str, ...]:
@@ -113,20 +114,6 @@ def _said(facts: list[dict[str, Any]], attributes: tuple[str, ...]) -> str:
     return ""
 
 
-@dataclass(frozen=True, slots=True)
-class Page:
-    """Some of the assets. total: of all pages."""
-
-    rows: list[Asset]
-    total: int
-    number: int
-
-    @property
-    def pages(self) -> int:
-        """How many pages there are, at least 1."""
-        return max(1, -(-self.total // PAGE_SIZE))
-
-
 def load_asset(session: Session, actor: Actor, asset_id: int) -> Asset:
     """One device of the organisation; NotFoundError."""
     return load(session, actor, Asset, asset_id)
@@ -136,17 +123,3 @@ def beside(session: Session, actor: Actor, asset: Asset, addresses: Iterable[str
     """Ids of the devices that have these addresses on the same segment, as the same sensor sees it."""
     here = scoped(actor, Asset).where(Asset.sensor_id == asset.sensor_id, Asset.segment == asset.segment)
     return {it.address: it.id for it in session.scalars(here.where(Asset.address.in_(set(addresses))))}
-
-
-def page(session: Session, actor: Actor, number: int) -> Page:
-    """Assets of the organisation, by sensor and address."""
-    query = scoped(actor, Asset)
-    total = session.scalar(select(func.count()).select_from(query.subquery())) or 0
-    number = min(max(number, 1), max(1, -(-total // PAGE_SIZE)))
-    rows = session.scalars(
-        query.options(joinedload(Asset.sensor).joinedload(Sensor.segment).joinedload(Segment.site))
-        .order_by(Asset.sensor_id, Asset.segment, Asset.address)
-        .limit(PAGE_SIZE)
-        .offset((number - 1) * PAGE_SIZE)
-    )
-    return Page(list(rows), total, number)

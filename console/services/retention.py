@@ -37,6 +37,7 @@ from console.store.models import (
     Organisation,
     RetentionRule,
     SensorEpoch,
+    Summary,
 )
 from detectors.finding import Severity
 
@@ -205,6 +206,16 @@ def _reported(model: type[Asset | Behaviour]) -> Sweep:
     return sweep
 
 
+def _summaries(
+    session: Session, organisation_id: int, before: datetime, _now: datetime
+) -> tuple[int, dict[str, object]]:
+    old = select(Summary.id).where(Summary.organisation_id == organisation_id, Summary.begins_at < before)
+    ids = session.scalars(old.limit(BATCH)).all()
+    if ids:
+        session.execute(delete(Summary).where(Summary.id.in_(ids)).execution_options(synchronize_session=False))
+    return len(ids), {}
+
+
 def _audit(session: Session, organisation_id: int, before: datetime, now: datetime) -> tuple[int, dict[str, object]]:
     """The oldest entries of the chain, in their order; the entry that says so names where the chain begins now."""
     mine = AuditEntry.organisation_id == organisation_id
@@ -247,6 +258,7 @@ CLASSES: Mapping[str, Class] = {
         Class("sessions", 1, 1, _sessions),
         Class("assets", 1_095, 30, _reported(Asset)),
         Class("behaviours", 365, 30, _reported(Behaviour)),
+        Class("summaries", None, 365, _summaries),
         Class("audit", None, 365, _audit),
     )
 }

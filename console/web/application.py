@@ -12,6 +12,7 @@ from console.store.engine import open_store
 from console.store.migrations import upgrade_once_there
 from console.store.search.asking import Asking
 from console.store.search.findings import FINDINGS
+from console.store.search.registry import KINDS
 from console.web import context, errors, language, security
 from console.web.display import register_filters
 from console.web.navigation import NAVIGATION
@@ -39,9 +40,9 @@ def build_app(settings: Settings, clock: Clock | None = None) -> Flask:
         WTF_CSRF_TIME_LIMIT=None,  # the token lives as long as the login
         WTF_CSRF_SSL_STRICT=True,
     )
-    app.extensions["fenghuo"] = context.Console(
-        settings, store, clock or utc_now, Asking(settings, FINDINGS.name) if settings.elasticsearch_url else None
-    )
+    asking = {kind.name: Asking(settings, kind.name) for kind in KINDS if settings.elasticsearch_url}
+    standing = {name: one for name, one in asking.items() if name != FINDINGS.name}
+    app.extensions["fenghuo"] = context.Console(settings, store, clock or utc_now, asking.get(FINDINGS.name), standing)
     language.init_app(app, settings)
     security.init_app(app)
     errors.init_app(app)

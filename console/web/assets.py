@@ -6,8 +6,15 @@ from typing import Any
 
 from flask import Blueprint, jsonify, render_template, request
 
-from console.services import behaviours, inventory
-from console.web.context import actor, db
+from console.services import behaviours, inventory, standing_search
+from console.store.search.assets import ASSET
+from console.store.search.behaviours import BEHAVIOUR
+from console.store.search.query.errors import QueryError
+from console.store.search.query.lexer import MAX_QUERY
+from console.store.search.states import State
+from console.store.search.states_search import find_documents
+from console.store.search.summaries import SUMMARY
+from console.web.context import actor, console, db, now, zone
 from console.web.language import locale
 from detectors.assets.asset import ATTRIBUTES
 from detectors.assets.words import NAMES, VERBS
@@ -27,10 +34,41 @@ def said(word: str) -> str:
     return text.zh if locale() == "zh" else text.en
 
 
+def _listed(state: State, template: str) -> Any:
+    """One page of what stands and fits the query; the URL is the whole state."""
+    query, problem, page = request.args.get("q", ""), None, standing_search.NOTHING
+    asked = standing_search.Asked(state, actor(), query, _page_number(), now(), zone())
+    cluster = console().standing.get(state.name)
+    try:
+        if cluster is None:
+            page = standing_search.search(db(), asked)
+        else:
+            find = find_documents(cluster.ask, state)
+            page = standing_search.search(db(), asked, find, lambda: cluster.behind(db()))
+    except QueryError as error:
+        problem = error
+    return render_template(
+        template, page=page, query=query, problem=problem, said=said, longest=MAX_QUERY, suggested=state.fields,
+        here=request.endpoint,
+    )  # fmt: skip
+
+
 @blueprint.get("/")
 def index() -> Any:
-    """One page of them."""
-    return render_template("assets/index.html", page=inventory.page(db(), actor(), _page_number()), said=said)
+    """Devices."""
+    return _listed(ASSET, "assets/index.html")
+
+
+@blueprint.get("/behaviours")
+def behaviour_list() -> Any:
+    """Who does what to whom."""
+    return _listed(BEHAVIOUR, "assets/behaviours.html")
+
+
+@blueprint.get("/days")
+def days() -> Any:
+    """What each day was like at each site."""
+    return _listed(SUMMARY, "assets/days.html")
 
 
 @blueprint.get("/<int:asset_id>")

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from functools import wraps
 from typing import ParamSpec, TypeVar, cast
@@ -36,6 +36,7 @@ class Console:
     store: Store
     clock: Clock
     cluster: Asking | None = None  # where searches are sent first
+    standing: Mapping[str, Asking] = field(default_factory=dict)  # the same for what stands, by kind
 
 
 class WebUser(UserMixin):  # type: ignore[misc]

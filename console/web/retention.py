@@ -31,6 +31,7 @@ CLASSES = {
     "sessions": lazy_gettext("Logins that ended"),
     "assets": lazy_gettext("Devices, since they were reported last"),
     "behaviours": lazy_gettext("Behaviours of devices, since they were reported last"),
+    "summaries": lazy_gettext("Summaries of days"),
     "audit": lazy_gettext("Audit log"),
 }
 

@@ -25,7 +25,12 @@ STATES = {
     State.BUSY: lazy_gettext("The cluster asks for patience"),
     State.FAULT: lazy_gettext("The cluster reports a fault"),
 }
-KINDS = {"finding": lazy_gettext("Findings"), "asset": lazy_gettext("Assets")}
+KINDS = {
+    "finding": lazy_gettext("Findings"),
+    "asset": lazy_gettext("Assets"),
+    "behaviour": lazy_gettext("Behaviours"),
+    "summary": lazy_gettext("Days"),
+}
 
 
 @blueprint.get("/")

@@ -28,6 +28,7 @@ from console.store.models.retention import LegalHold, RetentionRule
 from console.store.models.search import IndexDeadLetter, IndexFeed, IndexOutbox, IndexPart
 from console.store.models.sensor import EnrolmentToken, Sensor, SensorTrouble
 from console.store.models.site import Segment, Site
+from console.store.models.summary import Summary
 from console.store.models.user import LoginSession, User
 
 __all__ = [
@@ -82,5 +83,6 @@ __all__ = [
     "SharedObject",
     "Site",
     "Subscription",
+    "Summary",
     "User",
 ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ForeignKey, String, UniqueConstraint
+from sqlalchemy import ForeignKey, String, Text, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from console.store.base import OrgOwned
@@ -17,7 +17,8 @@ class Asset(OrgOwned):
 
     segment: what the sensor tells networks apart by ("vlan 7"), "" for none. vendor, model, firmware, name: the first
     that the device said of itself. facts: all that it said, with the field, protocol and frame that show it.
-    received_at: of the first report; updated_at: of the latest.
+    received_at: of the first report; updated_at: of the latest. words: tokens for searching
+    (console/store/search/states.py).
     """
 
     __tablename__ = "asset"
@@ -38,5 +39,7 @@ class Asset(OrgOwned):
     protocols: Mapped[list[str]]
     macs: Mapped[list[str]]
     facts: Mapped[list[dict[str, Any]]]
+
+    words: Mapped[str] = mapped_column(Text, default="", server_default="")
 
     sensor: Mapped[Sensor] = relationship()

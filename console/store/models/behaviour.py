@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import BigInteger, ForeignKey, Index, String, UniqueConstraint
+from sqlalchemy import BigInteger, ForeignKey, Index, String, Text, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from console.store.base import OrgOwned
@@ -19,6 +19,7 @@ class Behaviour(OrgOwned):
     answered, refused, unanswered: what became of that. variants: different ones (addresses, quantities) in the latest
     run. run: the sensor's name for the run that reported last, run_counts: its four counts as they were then, so that a
     report adds what is new in it, once. received_at: of the first report; updated_at: of the latest.
+    words: tokens for searching (console/store/search/states.py).
     """
 
     __tablename__ = "behaviour"
@@ -52,5 +53,7 @@ class Behaviour(OrgOwned):
     variants: Mapped[int] = mapped_column(BigInteger)
     run: Mapped[str] = mapped_column(String(64))
     run_counts: Mapped[list[int]]
+
+    words: Mapped[str] = mapped_column(Text, default="", server_default="")
 
     sensor: Mapped[Sensor] = relationship()

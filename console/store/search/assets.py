@@ -2,89 +2,86 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from datetime import datetime
+from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import Select, func, select
-from sqlalchemy.orm import Session, contains_eager
+from sqlalchemy import Select, select
+from sqlalchemy.orm import Session, contains_eager, joinedload
 
-from console.store.models import Asset, Segment, Sensor
-from console.store.search.fields import ORGANISATION
-from console.store.search.kinds import Document, Kind, month_of, span
-from console.store.search.triggers import document_id
+from console.store.models import Asset, Behaviour, Segment, Sensor
+from console.store.search.fields import SearchField
+from console.store.search.query.sql import Place
+from console.store.search.states import PLACES, State, end_of, kind_of
 
-KEYWORDS = ("asset.address", "asset.segment", "asset.vendor", "asset.model", "asset.firmware", "asset.name",
-            "asset.role", "asset.mac", "asset.fact", "network.protocol", "sensor", "site", "segment")  # fmt: skip
 MAX_FACT = 500
+FIELDS = (
+    SearchField("@timestamp", "date", "when it was first seen", "首次出现的时间", kept="row"),
+    SearchField("asset.last_seen", "date", "when it was last seen", "最近出现的时间", kept="row"),
+    SearchField("asset.address", "keyword", "its address, as it is listed", "列出的地址"),
+    SearchField("host.ip", "ip", "its IP address, or a network: 10.0.0.0/8", "IP 地址，或网段：10.0.0.0/8"),
+    SearchField("host.mac", "keyword", "its hardware addresses", "硬件地址", many=True),
+    SearchField("host.name", "keyword", "its name, that of the station or the host", "名称：设备名、站名或主机名"),
+    SearchField("device.manufacturer", "keyword", "its maker", "厂商"),
+    SearchField("device.model.name", "keyword", "its model or order number", "型号或订货号"),
+    SearchField("asset.firmware", "keyword", "its firmware or software", "固件或软件版本"),
+    SearchField("asset.role", "keyword", "controller, master, engineering, reader, gateway, network, router, publisher",
+                "角色：controller 控制器、master 主站、engineering 工程师站等", many=True),
+    SearchField("asset.fact", "keyword", "what it says of itself, as attribute=value", "自我标识：属性=值", many=True),
+    SearchField("asset.segment", "keyword", "network within the segment: vlan 7", "网段内的网络：vlan 7"),
+    SearchField("network.protocol", "keyword", "protocols that it speaks", "使用的协议", many=True),
+    *PLACES,
+)  # fmt: skip
+ALIASES = {
+    "ip": ("host.ip",), "mac": ("host.mac",), "address": ("asset.address",), "name": ("host.name",),
+    "vendor": ("device.manufacturer",), "model": ("device.model.name",), "firmware": ("asset.firmware",),
+    "role": ("asset.role",), "fact": ("asset.fact",), "protocol": ("network.protocol",), "first_seen": ("@timestamp",),
+    "last_seen": ("asset.last_seen",),
+}  # fmt: skip
 
 
-def _mapping() -> dict[str, Any]:
-    properties: dict[str, Any] = {name: {"type": "keyword", "ignore_above": 1024} for name in KEYWORDS}
-    properties |= {name: {"type": "date"} for name in ("asset.first_seen", "asset.last_seen")}
-    properties[ORGANISATION] = {"type": "long"}
-    properties["asset.ip"] = {"type": "ip"}
-    return {"dynamic": "strict", "subobjects": False, "properties": properties}
+def of_sensors(model: type[Asset | Behaviour]) -> Select[Any]:
+    """Rows with their sensors and these with their places."""
+    places = contains_eager(model.sensor).contains_eager(Sensor.segment).contains_eager(Segment.site)
+    return select(model).join(model.sensor).join(Sensor.segment).join(Segment.site).options(places)
 
 
-def _query() -> Select[Asset]:
-    places = contains_eager(Asset.sensor).contains_eager(Sensor.segment).contains_eager(Segment.site)
-    return select(Asset).join(Asset.sensor).join(Sensor.segment).join(Segment.site).options(places)
+def at_sensor(row: Any) -> Place:
+    """Where a row's sensor stands."""
+    return Place(row.sensor_id, row.sensor.name, row.sensor.segment.site.name, row.sensor.segment.name)
 
 
-def _by_ids(session: Session, ids: Sequence[int]) -> Iterator[Document]:
-    return _documents(session, _query().where(Asset.id.in_(ids)))
+def sensors_of(session: Session, organisation_id: int) -> tuple[Place, ...]:
+    """All sensors of an organisation with where they stand."""
+    query = select(Sensor).where(Sensor.organisation_id == organisation_id)
+    found = session.scalars(query.options(joinedload(Sensor.segment).joinedload(Segment.site)))
+    return tuple(Place(it.id, it.name, it.segment.site.name, it.segment.name) for it in found)
 
 
-def _after(session: Session, row_id: int, period: str, limit: int) -> Iterator[Document]:
-    query = _query().where(Asset.id > row_id).order_by(Asset.id).limit(limit)
-    if period:
-        begin, end = span(period)
-        query = query.where(Asset.received_at >= begin, Asset.received_at < end)
-    return _documents(session, query)
+def _values(row: Any) -> Mapping[str, Any]:
+    end = end_of("host", row.address)
+    return {
+        "@timestamp": row.first_seen, "asset.last_seen": row.last_seen, "asset.address": row.address,
+        "host.ip": end.get("host.ip"), "host.mac": row.macs or list(filter(None, [end.get("host.mac")])),
+        "host.name": row.name, "device.manufacturer": row.vendor, "device.model.name": row.model,
+        "asset.firmware": row.firmware, "asset.role": row.roles,
+        "asset.fact": [f"{it.get('attribute')}={it.get('value')}"[:MAX_FACT] for it in row.facts],
+        "asset.segment": row.segment, "network.protocol": row.protocols,
+    }  # fmt: skip
 
 
-def _periods(session: Session) -> set[str]:
-    return {month_of(it) for it in session.scalars(select(Asset.received_at).distinct())}
-
-
-def _count(session: Session) -> int:
-    return session.scalar(select(func.count(Asset.id))) or 0
-
-
-def _documents(session: Session, query: Select[Asset]) -> Iterator[Document]:
-    for row in session.scalars(query):
-        key = f"{row.sensor_id}/{row.segment}/{row.address}"
-        document = document_id(row.organisation_id, key)
-        yield Document(row.id, row.organisation_id, document, month_of(row.received_at), _source(row))
-
-
-def _source(row: Asset) -> dict[str, Any]:
-    facts = [f"{it.get('attribute')}={it.get('value')}"[:MAX_FACT] for it in row.facts]
-    found: dict[str, Any] = {
-        ORGANISATION: row.organisation_id,
-        "asset.address": row.address,
-        "asset.ip": row.address if "." in row.address or row.address.count(":") != 5 else None,
-        "asset.segment": row.segment,
-        "asset.first_seen": _utc(row.first_seen),
-        "asset.last_seen": _utc(row.last_seen),
-        "asset.vendor": row.vendor,
-        "asset.model": row.model,
-        "asset.firmware": row.firmware,
-        "asset.name": row.name,
-        "asset.role": row.roles,
-        "asset.mac": row.macs,
-        "asset.fact": facts,
-        "network.protocol": row.protocols,
-        "sensor": row.sensor.name,
-        "site": row.sensor.segment.site.name,
-        "segment": row.sensor.segment.name,
-    }
-    return {name: value for name, value in found.items() if value not in ("", None, [])}
-
-
-def _utc(moment: datetime) -> str:
-    return f"{moment:%Y-%m-%dT%H:%M:%S.%f}Z"
-
-
-ASSETS = Kind("asset", _mapping, _by_ids, _after, _periods, _count)
+ASSET = State(
+    "asset",
+    Asset,
+    lambda: of_sensors(Asset),
+    FIELDS,
+    ALIASES,
+    {"@timestamp": Asset.first_seen, "asset.last_seen": Asset.last_seen},
+    _values,
+    lambda row: f"{row.sensor_id}/{row.segment}/{row.address}",
+    at_sensor,
+    Asset.sensor_id,
+    sensors_of,
+    Asset.received_at,
+    "asset.last_seen",
+)
+ASSETS = kind_of(ASSET)

@@ -174,7 +174,7 @@ TOKENS = "search"  # the words and values that queries ask for: console.store.se
 RANK = "rule.severity_rank"  # of a document: 1 informational to 5 critical, to sort by
 SHOWN_ONLY = ("rule.name_zh", "message_zh")  # in a document, searched under the name without the ending
 
-_NATIVE: dict[SearchType, dict[str, Any]] = {
+NATIVE: dict[SearchType, dict[str, Any]] = {
     "date": {"type": "date"},
     "long": {"type": "long"},
     "double": {"type": "double"},
@@ -188,7 +188,7 @@ _NATIVE: dict[SearchType, dict[str, Any]] = {
 
 def mapping() -> dict[str, Any]:
     """Elasticsearch mapping of a document (console.store.search.document): strict; dots in names nest nothing."""
-    properties: dict[str, Any] = {field.name: dict(_NATIVE[field.type]) for field in FIELDS.values()}
+    properties: dict[str, Any] = {field.name: dict(NATIVE[field.type]) for field in FIELDS.values()}
     properties |= {name: {"type": "text"} for name in SHOWN_ONLY}
     properties[ORGANISATION] = {"type": "long"}
     properties[RANK] = {"type": "byte"}

@@ -38,6 +38,8 @@ WATCHED = (
     Watched(
         "asset", "asset", key="{row}.sensor_id || '/' || {row}.segment || '/' || {row}.address", month="received_at"
     ),
+    Watched("behaviour", "behaviour", key="{row}.sensor_id || '/' || {row}.key", month="received_at"),
+    Watched("summary", "summary", key="{row}.site_id || '/' || {row}.key", month="begins_at"),
 )
 
 

@@ -7,6 +7,7 @@ row. Every condition is true or false, never NULL, so that NOT means what people
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -123,11 +124,14 @@ def _asked(node: Node) -> Ask | None:
             return None
 
 
-class _Compiler(ABC):
+class Compiler(ABC):
     """What both databases have in common."""
 
-    def __init__(self, places: tuple[Place, ...]) -> None:
-        self._places = places
+    def __init__(
+        self, places: tuple[Place, ...], columns: Mapping[str, Any] = COLUMNS, place: Any = Finding.sensor_id
+    ) -> None:
+        """columns: of the row, by field. place: the column that says which of `places` it is of."""
+        self._places, self.columns, self.place = places, columns, place
 
     def node(self, node: Node) -> Sql:
         ask = _asked(node)
@@ -152,13 +156,13 @@ class _Compiler(ABC):
             case ValueLike(field, pattern):
                 return self._at([place for place in self._places if fits(pattern, fold(_named(place, field)))])
             case Has(field):
-                return self.number(field, None, None) if field.name == "finding.risk" else true()
+                return self.present(field)
             case OneOf(field, values):
                 return _one_of(field, values)
             case Range(field, low, high):
                 return self._range(field, low, high)
             case Span(field, since, until):
-                column = COLUMNS[field.name]
+                column = self.columns[field.name]
                 return and_(true(), *([column >= since] if since else []), *([column < until] if until else []))
         raise TypeError(node)
 
@@ -171,11 +175,16 @@ class _Compiler(ABC):
     @abstractmethod
     def number(self, field: SearchField, low: float | None, high: float | None) -> Sql: ...
 
+    def present(self, field: SearchField) -> Sql:
+        """A field that is no token has a value."""
+        return self.number(field, None, None) if field.name == "finding.risk" else true()
+
     def _at(self, places: list[Place]) -> Sql:
-        return Finding.sensor_id.in_([place.sensor_id for place in places]) if places else false()
+        found: Sql = self.place.in_([place.sensor_id for place in places]) if places else false()
+        return found
 
     def _range(self, field: SearchField, low: float | None, high: float | None) -> Sql:
-        column = COLUMNS.get(field.name)
+        column = self.columns.get(field.name)
         if column is not None:
             return and_(column.is_not(None), _within(column, low, high))
         number = self.number(field, low, high)
@@ -205,7 +214,7 @@ def _within(value: Any, low: float | None, high: float | None) -> Sql:
     return and_(true(), *limits)
 
 
-class _Sqlite(_Compiler):
+class _Sqlite(Compiler):
     """FTS5 answers. It knows whole tokens and beginnings: for other patterns its list of words is asked first."""
 
     def __init__(self, places: tuple[Place, ...], session: Session) -> None:
@@ -292,7 +301,7 @@ def _path(field: SearchField) -> str:
     return f'$."{field.name}"'
 
 
-class _PostgreSql(_Compiler):
+class _PostgreSql(Compiler):
     """A tsvector of the tokens answers; what stands side by side is looked up in the line itself."""
 
     def asked(self, ask: Ask) -> Sql:

@@ -1,0 +1,54 @@
+"""A query as SQL conditions on rows that carry their tokens themselves: of what stands, not of findings.
+
+There are at most some ten thousand such rows of a sensor, all found by their organisation: their lines of tokens are
+looked through as they are, so that there is no further index that could differ from the rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from sqlalchemy import ColumnElement, and_, false, func, or_
+from sqlalchemy.orm import Session
+
+from console.store.search.fields import SearchField
+from console.store.search.query import tokens
+from console.store.search.query.sql import Ask, Compiler, Place, Sql
+from console.store.search.query.tree import Pattern
+
+
+class Rows(Compiler):
+    """See the module. words: the column with the tokens, each between two spaces."""
+
+    def __init__(
+        self, session: Session, words: Any, columns: Mapping[str, Any], place: Any, places: tuple[Place, ...]
+    ) -> None:
+        super().__init__(places, columns, place)
+        self._sqlite = session.get_bind().dialect.name == "sqlite"
+        self._words = words
+
+    def asked(self, ask: Ask) -> Sql:
+        """Any of these phrases stands in the line."""
+        end = "" if ask.open_end else " "
+        return or_(false(), *(self._holds(f" {' '.join(phrase)}{end}") for phrase in ask.phrases))
+
+    def like(self, befores: tuple[str, ...], pattern: Pattern, rare: bool) -> Sql:
+        """A token fits; what it begins with is looked for first, for that is quicker. rare: means nothing here."""
+        starts = or_(*(self._holds(f" {tokens.start(before, pattern)}") for before in befores))
+        return and_(starts, self._words.regexp_match(tokens.expression(befores, pattern)))
+
+    def number(self, field: SearchField, low: float | None, high: float | None) -> Sql:
+        """Every number of these rows is a column."""
+        raise TypeError(field.name)
+
+    def present(self, field: SearchField) -> Sql:
+        """See Compiler."""
+        column = self.columns.get(field.name)
+        present: Sql = (self.place if column is None else column).is_not(None)
+        return present
+
+    def _holds(self, text: str) -> ColumnElement[bool]:
+        at: ColumnElement[int] = (func.instr if self._sqlite else func.strpos)(self._words, text)
+        found: Sql = at > 0
+        return found
