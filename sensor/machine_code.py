@@ -15,6 +15,7 @@ import json
 import os
 import sys
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -26,8 +27,8 @@ if TYPE_CHECKING:
     from sensor.compiled import Kernel, Kind
 
 SUFFIX = ".code"
-# Of numba's own functions that compiled code names: they free the memory of arrays, and no kernel owns one.
-NEVER_CALLED = ("NRT_MemInfo_call_dtor", "NRT_Free")
+# Of numba's own functions that compiled code names: it frees the memory of an array, and no kernel owns one.
+NEVER_CALLED = ("NRT_MemInfo_call_dtor",)
 # Variables that change what is compiled.
 _SETTINGS = tuple(f"NUMBA_{name}" for name in ("CPU_NAME", "CPU_FEATURES", "OPT", "BOUNDSCHECK", "SLP_VECTORIZE"))
 _SYMBOL = np.dtype([("name", "u4"), ("kind", "u2"), ("section", "u2"), ("value", "u8"), ("size", "u8")])  # of ELF64
@@ -71,12 +72,14 @@ def keep(kernel: Kernel, kinds: tuple[Kind, ...], code: Code, content: bytes) ->
     if path is None or _foreign(content):
         return
     head = {"symbol": code.symbol, "returns": code.returns, "many": code.many, "digest": _digest(content)}
-    try:
+    with suppress(OSError):  # a full disk: the next run tries again
         with tempfile.NamedTemporaryFile(dir=path.parent, prefix=path.stem, delete=False) as file:
-            file.write(json.dumps(head).encode() + b"\n" + content)
-        os.replace(file.name, path)
-    except OSError:  # a full disk: numba's own cache, or the next run
-        return
+            written = Path(file.name)
+        try:
+            written.write_bytes(json.dumps(head).encode() + b"\n" + content)
+            written.replace(path)
+        finally:
+            written.unlink(missing_ok=True)
 
 
 def _digest(content: bytes) -> str:

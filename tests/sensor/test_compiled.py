@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ import pytest
 
 from sensor import compiled, machine_code
 from sensor.compiled import Kernel, njit
+from sensor.machine_code import Code
 from sensor.records import record
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -165,6 +167,28 @@ def test_code_that_needs_the_compilers_own_library_is_not_kept_but_runs(ask, tmp
     for _ in range(2):
         assert ask("doubled") == SAID + "12\nTrue\n"
     assert [path.name.split("-")[0] for path in kept(tmp_path)] == ["kernels.at"]
+
+
+@COMPILED
+def test_two_processes_that_compile_at_once_leave_one_whole_file(ask, tmp_path):
+    with ThreadPoolExecutor(2) as pool:
+        assert [said.startswith(SAID) for said in pool.map(lambda _: ask(), range(2))] == [True, True]
+    (path,) = kept(tmp_path)
+    assert [it.name for it in path.parent.iterdir() if it.is_file()] == [path.name]
+    assert ask() == SAID + "False\n"
+
+
+@COMPILED
+def test_a_file_that_cannot_be_finished_leaves_nothing_behind(tmp_path, monkeypatch):
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path))
+    monkeypatch.setattr(machine_code, "_foreign", lambda _: [])
+    monkeypatch.setattr(Path, "write_bytes", full)
+    machine_code.keep(Kernel(full, {"cache": True}), (), Code("", (), False, 0, None), b"")
+    assert list(tmp_path.iterdir()) == []
+
+
+def full(*_: object) -> None:
+    raise OSError(28, "No space left on device")
 
 
 @COMPILED
