@@ -50,7 +50,6 @@ from detectors.baseline.live_learning import LiveLearning
 from detectors.capture_health import CaptureHealth
 from detectors.carving.carver import Carving, Watcher
 from detectors.carving.store import QUOTA_BYTES, Keeper, Store
-from detectors.census import Census, Report
 from detectors.contract import Detector, Scene
 from detectors.correlations import Correlations
 from detectors.engineering.operations import Engineering
@@ -82,6 +81,7 @@ from sensor.decode.pdu import Protocol
 from sensor.events import EventBatch, no_events
 
 if TYPE_CHECKING:
+    from detectors.census import Census, Report
     from sensor.archive.taker import Taker
 
 log = logging.getLogger(__name__)
@@ -227,8 +227,12 @@ class Pipeline:
 
     def _census(self, report: Report | None) -> Census | None:
         """What reports the inventory that detectors keep, where there is one and somebody wants it."""
+        if report is None:
+            return None
+        from detectors.census import Census  # what carries reports takes a tenth of a second to import
+
         keepers = [it for it in self.detectors if isinstance(it, AssetChanged)]
-        return Census(report, lambda: keepers[0].inventory) if report and keepers else None
+        return Census(report, lambda: keepers[0].inventory) if keepers else None
 
     def _archive_into(self, target: Target) -> None:
         """Record the run in an archive. It needs packages of its own, so they are imported where it is wanted."""

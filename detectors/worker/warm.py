@@ -29,7 +29,7 @@ def warm_up() -> None:
     for data in (_ARP, _MODBUS):
         size = np.array([len(data)], np.int32)
         frames = FrameBatch(as_octets(data), begin, begin, size, size, np.array([1], np.int32), 1)
-        list(Pipeline(Options()).run([frames]))
+        list(Pipeline(Options(report=lambda *_: None)).run([frames]))
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -198,3 +199,25 @@ def test_wrong_use_is_told_on_standard_error(arguments: tuple[object, ...]) -> N
     done = fenghuo(*arguments)
     assert (done.returncode, done.stdout) == (2, "")
     assert "Usage: fenghuo" in done.stderr
+
+
+# Each takes a tenth of a second or more to import, and a capture that is only read needs none.
+HEAVY = ("numba", "httpx", "cryptography", "pyarrow", "sigma", "scapy", "sqlalchemy", "flask")
+LOADED = """
+import sys
+import fenghuo
+try:
+    fenghuo.main()
+except SystemExit:
+    print(*sys.modules, file=sys.stderr)
+"""
+
+
+@pytest.mark.skipif(os.environ.get("NUMBA_DISABLE_JIT") == "1", reason="nothing is compiled")
+@pytest.mark.parametrize("command", ["decode", "inspect", "span-check"])
+def test_a_command_that_ran_before_starts_without_what_it_does_not_need(command):
+    call = [sys.executable, "-c", LOADED, command, str(UMAS_STOP)]
+    for _ in range(2):
+        done = subprocess.run(call, cwd=ROOT, capture_output=True, text=True, timeout=300)
+    assert done.stdout
+    assert [name for name in HEAVY if name in done.stderr.split()] == []
