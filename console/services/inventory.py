@@ -19,6 +19,7 @@ from console.store.search.states import words
 
 MAX_ROLES, MAX_PROTOCOLS, MAX_MACS, MAX_FACTS = 32, 64, 16, 256  # of one device
 NO_ROLE = "host"
+WEAKER = {"reader": {"master", "engineering"}}  # who only reads, and who was seen to do more once
 MAX_ASSETS = 20_000  # of one sensor: further devices are refused, and the sensor is told
 
 Word = Annotated[str, StringConstraints(min_length=1, max_length=64)]
@@ -85,7 +86,8 @@ def _renew(row: Asset, record: AssetRecord, now: datetime) -> None:
     row.updated_at = now
     said = [str(role.get("role", ""))[:64] for role in record.roles if role.get("role")]
     roles = list(dict.fromkeys([*said, *row.roles]))[:MAX_ROLES]
-    row.roles = [role for role in roles if role != NO_ROLE] or roles
+    outdone = {role for role, stronger in WEAKER.items() if role in roles and stronger & set(roles)}
+    row.roles = [role for role in roles if role != NO_ROLE and role not in outdone] or roles
     row.protocols = list(dict.fromkeys([*record.protocols, *row.protocols]))[:MAX_PROTOCOLS]
     row.macs = list(dict.fromkeys([*record.macs, *row.macs]))[:MAX_MACS]
     about = {_about(fact) for fact in record.facts}

@@ -37,6 +37,8 @@ def test_an_attack_on_the_wire_is_found_while_the_sensor_listens_and_stays_unsee
     assert "mirror.dropped 0 " in engineer.page.text
     assert "mirror.state up " in engineer.page.text
     assert frames_in(*ring.glob("*.pcap")) == size
+    until(lambda: "10.20.3.31" in engineer.open("/assets/?q=role:controller").text, "the sensor reports the device")
+    until(lambda: "plc_stop" in engineer.open("/assets/behaviours?q=action:stop").text, "and who stopped it")
 
     wire.send("--capture", str(STOP), "--count", str(size), "--rate", "5000")
     assert sensor.end() == 0  # what had come in by then is looked at, and kept

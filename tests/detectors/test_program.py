@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from detectors.program import SensorProgram
+from sensor.reports import Reports
 from sensor.spool import Spool
 
 CAPTURE = Path(__file__).resolve().parents[2] / "pcaps" / "s7comm" / "memory_reset.pcap"
@@ -58,3 +59,21 @@ def test_a_sensor_starts_without_its_console_with_the_name_and_the_indicators_of
     kept = inspect_without_console(nobody, tmp_path, "")
     assert {str(line["finding.id"]).split("/")[0] for line in kept} == {"line-2"}
     assert "indicator.operation" in {line["rule.id"] for line in kept}
+
+
+def test_what_stood_in_a_capture_is_still_reported_after_a_restart_when_its_console_is_back(
+    nobody: str, tmp_path: Path
+) -> None:
+    inspect_without_console(nobody, tmp_path, "line-3")
+    taken: dict[str, list[dict[str, object]]] = {"assets": [], "behaviours": []}
+
+    def console(what: str, body: bytes) -> dict[str, object]:
+        taken[what] += json.loads(body)[what]
+        return {"rejected": []}
+
+    reports = Reports(tmp_path / "reports.json", console)
+    while reports.step():
+        pass
+    assert {"10.20.3.31"} <= {str(asset["address"]) for asset in taken["assets"]}
+    assert {it["server"] for it in taken["behaviours"]} >= {"10.20.3.31"}
+    assert all(it["run"] for it in taken["behaviours"])

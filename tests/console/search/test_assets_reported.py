@@ -52,6 +52,13 @@ def test_another_value_takes_the_place_of_the_one_from_the_same_source_and_roles
         assert row.protocols == ["modbus", "s7comm"]
 
 
+def test_who_was_seen_to_write_once_is_no_mere_reader(client, store, tree):
+    for role in ("reader", "master", "reader"):
+        report(client, tree.plant_key, [CONTROLLER | {"roles": [{"role": role}]}])
+    with store.reader() as session:
+        assert session.scalars(select(Asset)).one().roles == ["master"]
+
+
 def test_what_makes_no_sense_is_rejected_with_its_reason_and_the_rest_is_stored(client, tree):
     wrong = [{}, "x", CONTROLLER | {"address": "<script>"}, CONTROLLER | {"facts": [[]]}, CONTROLLER]
     answer = report(client, tree.plant_key, wrong).json
