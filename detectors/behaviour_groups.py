@@ -83,7 +83,8 @@ class BehaviourGroups:
         rows = np.flatnonzero(group >= 0)
         if not groups or not len(rows):
             return
-        group, b = group[rows], table.take(rows)
+        group = group[rows]
+        b = {name: table[name][rows] for name in ("outcome", "count", "first_ns", "last_ns")}
         answer = np.isin(b["outcome"], _OUTCOMES)
         sums = {it: _sums(group, np.where(b["outcome"] == it, b["count"], 0), groups) for it in _OUTCOMES}
         counts = _sums(group, np.where(answer, 0, b["count"]), groups)

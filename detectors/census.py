@@ -23,6 +23,7 @@ from sensor.view import View
 
 SOON_S = 20.0  # between two looks at what is new
 SELDOM_S = 600.0  # between two reports of what only goes on
+STEP_RECORDS = 256  # looked at between two steps
 REST = 50  # times as long as a look took, there is none: it never takes more than a fiftieth of the processor
 ASSET_FIELDS = ("segment", "address", "first_seen", "last_seen", "roles", "protocols", "macs", "components", "facts")
 SAID = ("attribute", "value", "component", "source")  # of a fact: another one of these is news
@@ -86,7 +87,9 @@ class Census:
     def _tell(self, what: str, records: Iterator[dict[str, Any]], *, final: bool) -> None:
         """Report what is new, what is different, and what was told long ago and has gone on."""
         now, some = self._clock(), []
-        for record in records:
+        for number, record in enumerate(records):
+            if number % STEP_RECORDS == 0:
+                self._step()
             key = (what, *(str(record.get(name, "")) for name in KEYS[what]))
             lasting, passing = _marks(record)
             known = self._told.get(key)

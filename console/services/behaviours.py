@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Annotated, Any
 
 from pydantic import ConfigDict, Field, StringConstraints
-from sqlalchemy import func, or_, select
+from sqlalchemy import func, select, union_all
 from sqlalchemy.orm import Session, joinedload
 
 from console.services.actor import Actor, scoped
@@ -144,10 +144,10 @@ class Page:
 
 def of_asset(session: Session, actor: Actor, asset: Asset, number: int) -> Page:
     """What a device does and what is done to it, as its own sensor saw it; the latest first."""
+    mine = select(Behaviour.id).where(Behaviour.organisation_id == actor.organisation_id)
+    ends = (mine.where(end == asset.address) for end in (Behaviour.client, Behaviour.server))  # each has its index
     here = scoped(actor, Behaviour).where(
-        Behaviour.sensor_id == asset.sensor_id,
-        Behaviour.segment == asset.segment,
-        or_(Behaviour.client == asset.address, Behaviour.server == asset.address),
+        Behaviour.id.in_(union_all(*ends)), Behaviour.sensor_id == asset.sensor_id, Behaviour.segment == asset.segment
     )
     total = session.scalar(select(func.count()).select_from(here.subquery())) or 0
     number = min(max(number, 1), max(1, -(-total // PAGE_SIZE)))

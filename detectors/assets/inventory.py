@@ -102,24 +102,30 @@ class Inventory:
         copy._by_mac = {key: dict(addresses) for key, addresses in self._by_mac.items()}
         copy.refused, copy.unread = self.refused, self.unread
         step()
-        copy.settle(view)
+        copy.settle(view, step)
         step()
         return copy
 
-    def settle(self, view: View) -> None:
-        """Bring in addresses and links of a run that has ended."""
-        made = links(view, self.site)
+    def settle(self, view: View, step: Callable[[], None] = lambda: None) -> None:
+        """Bring in addresses and links of a run that has ended. step: as above."""
+        made = links(view, self.site, step)
         for link in made:
             for key in (link.client, link.server):
                 if (asset := self._asset(key, link.first_ns)) is not None:
                     asset.seen(link.first_ns, link.last_ns)
                     if link.protocol:
                         asset.protocols[link.protocol] = None
+        step()
         self.links += made
-        for address, parts in parts_of(view).items():
-            for key in [key for key in self.assets if key.address == address]:
+        by_address: dict[str, list[Key]] = {}
+        for key in self.assets:
+            by_address.setdefault(key.address, []).append(key)
+        for address, parts in parts_of(view, step).items():
+            for key in by_address.get(address, ()):
                 self.assets[key].components |= dict.fromkeys(parts)
+        step()
         self._join()
+        step()
         assign(self.assets, self.links, self.router_macs())
 
     def _join(self) -> None:

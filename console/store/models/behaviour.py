@@ -28,6 +28,7 @@ class Behaviour(OrgOwned):
         Index(None, "organisation_id", "client"),
         Index(None, "organisation_id", "server"),
         Index(None, "organisation_id", "updated_at"),
+        Index(None, "organisation_id", "last_seen"),
     )
 
     sensor_id: Mapped[int] = mapped_column(ForeignKey("sensor.id"))

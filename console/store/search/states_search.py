@@ -12,7 +12,7 @@ from console.store.search.contract import Found, SearchAwayError
 from console.store.search.elastic_search import MAX_WINDOW
 from console.store.search.query.elastic import compile_query
 from console.store.search.query.rows import Rows
-from console.store.search.query.tree import Node
+from console.store.search.query.tree import Everything, Node
 from console.store.search.states import State
 from console.store.search.templates import ROW
 
@@ -28,9 +28,17 @@ def find_rows(session: Session, state: State) -> Find:
         places = state.places(session, organisation_id)
         compiler = Rows(session, model.words, state.columns, state.place_column, places)
         where = (model.organisation_id == organisation_id) & compiler.node(node)
-        total = session.scalar(select(func.count(model.id)).where(where)) or 0
-        ids = select(model.id).where(where).order_by(state.columns[state.latest].desc(), model.id.desc())
-        return Found(list(session.scalars(ids.limit(size).offset(first))), total)
+        order = (state.columns[state.latest].desc(), model.id.desc())
+        if isinstance(node, Everything):  # both come out of an index
+            total = session.scalar(select(func.count(model.id)).where(where)) or 0
+            ids = select(model.id).where(where).order_by(*order).limit(size).offset(first)
+            return Found(list(session.scalars(ids)), total)
+        # Counted on the way: the lines are looked through once.
+        rows = select(model.id, func.count().over()).where(where)
+        found = session.execute(rows.order_by(*order).limit(size).offset(first)).all()
+        if not found and first:  # a page beyond the last
+            return Found([], session.scalar(select(func.count(model.id)).where(where)) or 0)
+        return Found([row_id for row_id, _ in found], found[0][1] if found else 0)
 
     return find
 
