@@ -20,12 +20,15 @@ import pickle
 from collections.abc import Callable
 from threading import RLock
 from typing import Any, NamedTuple
+from weakref import ref
 
 import numpy as np
+import numpy.typing as npt
 
 from sensor import machine_code
 from sensor.machine_code import Code
 
+MOST_KNOWN = 256  # arrays whose place is remembered
 INTERPRETED = os.environ.get("NUMBA_DISABLE_JIT", "0") not in ("", "0")
 DONE = (0, -2)  # of a compiled function's status: it gave a value, or None
 
@@ -39,11 +42,21 @@ class Rows(NamedTuple):
 
 Kind = Rows | np.dtype[Any]
 
+
+class _Passed(NamedTuple):
+    """An array as compiled code takes it."""
+
+    array: ref[npt.NDArray[Any]]
+    kind: Rows
+    words: tuple[int, ...]
+
+
 BOOLEAN, INTEGER, UNSIGNED, SMALL = (np.dtype(it) for it in (np.bool_, np.int64, np.uint64, np.uint8))
 _SCALARS = {int: INTEGER, bool: BOOLEAN, np.bool_: BOOLEAN} | {
     np.dtype(it).type: np.dtype(it) for it in ("i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8")
 }
 _rows = functools.cache(Rows)
+_known: dict[int, _Passed] = {}  # arrays, by id: an array that is gone may have left its id to another
 _lock = RLock()  # one compiles or loads at a time
 _prepare: list[Callable[[], object]] = []
 
@@ -96,10 +109,11 @@ class Kernel:
         words: list[int] = []
         for it in arguments:
             if isinstance(it, np.ndarray):
-                if not it.flags.c_contiguous:
-                    raise TypeError(f"{self.py_func.__name__} takes contiguous arrays only")
-                kinds.append(_rows(it.dtype, it.ndim))
-                words += (0, 0, it.size, it.itemsize, it.ctypes.data, *it.shape, *it.strides)  # without an owner
+                known = _known.get(id(it))
+                if known is None or known.array() is not it:
+                    known = _passed(it)
+                kinds.append(known.kind)
+                words += known.words
             elif isinstance(it, np.void):
                 kinds.append(it.dtype)
                 words.append(np.frombuffer(it, np.uint8).ctypes.data)
@@ -132,6 +146,25 @@ class Kernel:
         code, content = compiler.compile_for(self, kinds)
         machine_code.keep(self, kinds, code, content)
         return code
+
+
+def _passed(array: npt.NDArray[Any]) -> _Passed:
+    """How an array is passed, remembered: the same few are passed again and again, and to ask takes microseconds."""
+    if not array.flags.c_contiguous:
+        raise TypeError("compiled code takes contiguous arrays only")
+    if len(_known) >= MOST_KNOWN:
+        _known.clear()
+    words = (
+        0,
+        0,
+        array.size,
+        array.itemsize,
+        array.ctypes.data,
+        *array.shape,
+        *array.strides,
+    )  # 0, 0: without an owner
+    made = _known[id(array)] = _Passed(ref(array), _rows(array.dtype, array.ndim), words)
+    return made
 
 
 def _scalar(value: Any) -> np.dtype[Any]:

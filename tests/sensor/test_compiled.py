@@ -107,6 +107,12 @@ def test_arrays_records_and_numbers_are_passed_as_they_are():
     assert largest(np.array([[1, 7, 3]], np.int32)) == (7, 3, 1 << 63)
 
 
+def test_an_array_in_the_place_of_one_that_is_gone_is_another_one():
+    for size in range(1, 600):
+        numbers = np.full((1, size + 1), size, np.int32)
+        assert largest(numbers) == (size, size + 1, 1 << 63)
+
+
 def test_what_cannot_be_passed_is_a_type_error_that_says_so():
     if not isinstance(count, Kernel):
         pytest.skip("nothing is compiled")
