@@ -10,30 +10,46 @@ from typing import Any
 from console.services.intake import FindingRecord
 from console.store.engine import json_text
 from console.store.many import Ready
+from console.store.packed import Packed, packed, packed_json
 from console.store.search.document import tokens
 from console.store.storable import storable
 
 
 @dataclass(slots=True)
 class Draft:
-    """A checked record. values: the columns of its row that follow from it alone. frames, pdus: of its evidence."""
+    """A checked record. values: the columns of its row that follow from it alone."""
 
     record: FindingRecord
     values: dict[str, Any]
-    frames: Ready
-    pdus: Ready
     _words: Ready | None = None
+    _evidence: dict[str, Packed] | None = None
 
     @classmethod
     def of(cls, record: FindingRecord) -> Draft:
         """Of a record."""
-        return cls(record, _values(record), _json(record.frames), _json(record.pdus))
+        return cls(record, _values(record))
+
+    def finish(self) -> None:
+        """Do now what would be done when the row is made: for a record that will probably make one."""
+        self.words()
+        self.evidence()
 
     def words(self) -> Ready:
         """The tokens by which its row is found."""
         if self._words is None:
             self._words = Ready(storable(tokens(SimpleNamespace(**self.values))))
         return self._words
+
+    def evidence(self) -> dict[str, Packed]:
+        """The columns of its evidence that follow from it alone."""
+        if self._evidence is None:
+            record = self.record
+            self._evidence = {
+                "frames": packed_json(json_text(record.frames)),
+                "pdus": packed_json(json_text(record.pdus)),
+                "pcap": packed(record.pcap),
+            }
+        return self._evidence
 
 
 def _json(value: Any) -> Ready:

@@ -80,7 +80,7 @@ def prepare(session: Session, sensor_id: int, checked: Checked) -> None:
     for draft in checked.drafts.values():
         if draft.record.fingerprint not in known:
             known.add(draft.record.fingerprint)
-            draft.words()
+            draft.finish()
 
 
 def _record(value: dict[str, Any]) -> FindingRecord | tuple[dict[str, Any], str]:

@@ -154,9 +154,7 @@ def _evidence(problem: _Problem) -> dict[str, Any]:
     return {
         "organisation_id": problem.values["organisation_id"],
         "finding_id": problem.row_id,
-        "frames": draft.frames,
-        "pdus": draft.pdus,
-        "pcap": draft.record.pcap,
+        **draft.evidence(),
     }
 
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, LargeBinary, String, Text
+from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, String, Text
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from console.store.base import OrgOwned
 from console.store.models.sensor import Sensor
 from console.store.models.user import User
+from console.store.packed import PackedBytes, PackedList
 from detectors.finding import Severity
 
 
@@ -98,8 +99,8 @@ class FindingEvidence(OrgOwned):
     __tablename__ = "finding_evidence"
 
     finding_id: Mapped[int] = mapped_column(ForeignKey("finding.id"), unique=True)
-    frames: Mapped[list[int]]
-    pdus: Mapped[list[dict[str, Any]]]
-    pcap: Mapped[bytes] = mapped_column(LargeBinary, default=b"")
+    frames: Mapped[list[int]] = mapped_column(PackedList)
+    pdus: Mapped[list[dict[str, Any]]] = mapped_column(PackedList)
+    pcap: Mapped[bytes] = mapped_column(PackedBytes, default=b"")
 
     finding: Mapped[Finding] = relationship(back_populates="evidence")
