@@ -123,7 +123,7 @@ def serve(settings: Settings, worker: bool = True) -> None:
     import waitress
 
     from console import create_app
-    from console.api.ingest import employ
+    from console.api.ingest import employ, keep_log
     from console.gate import Gate, guard
     from console.notify.worker import start_beside
     from console.store.search import feed
@@ -137,6 +137,7 @@ def serve(settings: Settings, worker: bool = True) -> None:
     app = create_app(settings)
     if settings.ingest_processes:
         employ(app, takers)
+    keeper = keep_log(app)
     if not settings.elasticsearch_url:
         with app.extensions["fenghuo"].store.transaction() as session:
             feed.switch_off(session)
@@ -171,6 +172,8 @@ def serve(settings: Settings, worker: bool = True) -> None:
         with suppress(OSError):
             server.close()
         takers.close()
+        if keeper is not None:
+            keeper.close()
         for process in beside:
             process.terminate()
         for process in beside:

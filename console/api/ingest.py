@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from pathlib import Path
 from typing import Any, cast
 
 from flask import Blueprint, Flask, Response, current_app, jsonify, request
@@ -24,6 +25,7 @@ from console.services.errors import ConflictError
 from console.services.ingest import Outcome
 from console.services.intake import Enrolment, Heartbeat, NewKey, parse
 from console.services.sensors import Key
+from console.store.log_keeper import LogKeeper
 from console.store.models import Sensor
 from console.takers import NoTakersError, SameBatchError, StoreBusyError, TakerLostError, Takers
 from console.web.context import commit, console, db, now, public
@@ -99,6 +101,16 @@ def _bound(state: Any) -> None:
 def employ(app: Flask, takers: Takers) -> None:
     """Let batches be taken in by other processes from now on."""
     app.extensions["fenghuo_ingest"] = replace(app.extensions["fenghuo_ingest"], takers=takers)
+
+
+def keep_log(app: Flask) -> LogKeeper | None:
+    """Begin to keep the store's log short; None where that is the database's own matter."""
+    engine = app.extensions["fenghuo"].store.engine
+    if engine.dialect.name != "sqlite" or not engine.url.database:
+        return None
+    keeper = LogKeeper(Path(engine.url.database), app.extensions["fenghuo_ingest"].writing)
+    keeper.start()
+    return keeper
 
 
 def _intake() -> _Intake:

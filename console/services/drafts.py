@@ -10,7 +10,7 @@ from typing import Any
 from console.services.intake import FindingRecord
 from console.store.engine import json_text
 from console.store.many import Ready
-from console.store.packed import Packed, packed, packed_json
+from console.store.packed import Packed, packed, packed_list
 from console.store.search.document import tokens
 from console.store.storable import storable
 
@@ -22,7 +22,7 @@ class Draft:
     record: FindingRecord
     values: dict[str, Any]
     _words: Ready | None = None
-    _evidence: dict[str, Packed] | None = None
+    _evidence: dict[str, Packed | Ready] | None = None
 
     @classmethod
     def of(cls, record: FindingRecord) -> Draft:
@@ -40,13 +40,13 @@ class Draft:
             self._words = Ready(storable(tokens(SimpleNamespace(**self.values))))
         return self._words
 
-    def evidence(self) -> dict[str, Packed]:
+    def evidence(self) -> dict[str, Packed | Ready]:
         """The columns of its evidence that follow from it alone."""
         if self._evidence is None:
             record = self.record
             self._evidence = {
-                "frames": packed_json(json_text(record.frames)),
-                "pdus": packed_json(json_text(record.pdus)),
+                "frames": _json(record.frames),
+                "pdus": packed_list(json_text(record.pdus)),
                 "pcap": packed(record.pcap),
             }
         return self._evidence

@@ -22,15 +22,17 @@ def link(session: Session, incident: Incident, findings: Sequence[Finding | NewF
     own = {"organisation_id": incident.organisation_id, "incident_id": incident.id, "added_at": now}
     insert_many(session, table_of(IncidentFinding), [own | {"finding_id": finding.id} for finding in findings])
     ends = {(finding.segment_id, end) for finding in findings for end in ends_of(finding)}
-    mine = IncidentAddress.incident_id == incident.id, IncidentAddress.address.in_({end for _, end in ends})
-    known = {(row.segment_id, row.address): row.id for row in session.scalars(select(IncidentAddress).where(*mine))}
-    if again := [known[end] for end in ends & known.keys()]:
-        session.execute(
-            update(IncidentAddress)
-            .where(IncidentAddress.id.in_(again))
-            .values(added_at=now)
-            .execution_options(synchronize_session="fetch")
+    known = {
+        (row.segment_id, row.address): row.id
+        for row in session.execute(
+            select(IncidentAddress.id, IncidentAddress.segment_id, IncidentAddress.address).where(
+                IncidentAddress.incident_id == incident.id, IncidentAddress.address.in_({end for _, end in ends})
+            )
         )
+    }
+    if again := [known[end] for end in ends & known.keys()]:
+        renewed = update(IncidentAddress).where(IncidentAddress.id.in_(again)).values(added_at=now)
+        session.execute(renewed.execution_options(synchronize_session=False))  # nobody keeps these rows as objects
     if new := sorted(ends - known.keys()):
         rows = [own | {"segment_id": segment_id, "address": address} for segment_id, address in new]
         insert_many(session, table_of(IncidentAddress), rows)

@@ -1,20 +1,18 @@
 """Column types that keep their value compressed: evidence is most of what a finding weighs, and is seldom looked at.
 
-Level 1 of zlib: a few microseconds buy a fifth of the bytes, and bytes are what a store's log, its disk and its backup
-spend their time on. Empty values are empty bytes, so that a query can tell them.
+LZ4 with the length in front: two microseconds for a fifth of the bytes, and bytes are what a store's log, its disk and
+its backup spend their time on. Empty values are empty bytes, so that a query can tell them.
 """
 
 from __future__ import annotations
 
 import json
-import zlib
 from typing import Any
 
+import lz4.block
 from sqlalchemy import Dialect, LargeBinary, types
 
 from console.store.storable import storable
-
-LEVEL = 1
 
 
 class Packed(bytes):
@@ -25,11 +23,11 @@ class Packed(bytes):
 
 def packed(content: bytes) -> Packed:
     """Bytes as they are kept."""
-    return Packed(zlib.compress(content, LEVEL) if content else b"")
+    return Packed(lz4.block.compress(content) if content else b"")
 
 
-def packed_json(text: str) -> Packed:
-    """A JSON text as it is kept; "[]" is as empty as an empty text."""
+def packed_list(text: str) -> Packed:
+    """A list's JSON text as it is kept."""
     return packed(b"" if text == "[]" else storable(text).encode())
 
 
@@ -45,7 +43,7 @@ class PackedBytes(types.TypeDecorator[bytes]):
 
     def process_result_value(self, value: bytes | None, dialect: Dialect) -> bytes | None:
         """Back to what it was."""
-        return zlib.decompress(value) if value else value
+        return lz4.block.decompress(value) if value else value
 
 
 class PackedList(types.TypeDecorator[list[Any]]):
@@ -58,11 +56,11 @@ class PackedList(types.TypeDecorator[list[Any]]):
         """To what is kept; what is packed stays."""
         if value is None or isinstance(value, Packed):
             return value
-        return packed_json(json.dumps(list(value), ensure_ascii=False, separators=(",", ":")))
+        return packed_list(json.dumps(list(value), ensure_ascii=False, separators=(",", ":")))
 
     def process_result_value(self, value: bytes | None, dialect: Dialect) -> list[Any] | None:
         """Back to the list."""
         if value is None:
             return None
-        found: list[Any] = json.loads(zlib.decompress(value)) if value else []
+        found: list[Any] = json.loads(lz4.block.decompress(value)) if value else []
         return found

@@ -99,7 +99,7 @@ class FindingEvidence(OrgOwned):
     __tablename__ = "finding_evidence"
 
     finding_id: Mapped[int] = mapped_column(ForeignKey("finding.id"), unique=True)
-    frames: Mapped[list[int]] = mapped_column(PackedList)
+    frames: Mapped[list[int]]
     pdus: Mapped[list[dict[str, Any]]] = mapped_column(PackedList)
     pcap: Mapped[bytes] = mapped_column(PackedBytes, default=b"")
 

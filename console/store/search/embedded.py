@@ -36,6 +36,7 @@ from console.store.models import Finding
 from console.store.search.document import tokens
 
 BATCH = 1_000  # findings of one transaction of catching up: other writers get their turn in between
+MERGED_AT_ONCE = 16  # parts of FTS5's index: with its four, a third of what is written is written by merging
 TOKENISED = frozenset(
     (
         *("uid", "rule_id", "rule_name_en", "rule_name_zh", "protocol", "techniques", "capture", "station", "fields"),
@@ -63,6 +64,9 @@ def install(connection: Connection) -> None:
     if connection.dialect.name == "sqlite" and inspect(connection).has_table(finding_search.name):
         connection.exec_driver_sql(
             f"CREATE VIRTUAL TABLE IF NOT EXISTS {finding_search_words.name} USING fts5vocab(finding_search, 'row')"
+        )
+        connection.exec_driver_sql(
+            "INSERT INTO finding_search (finding_search, rank) VALUES ('automerge', ?)", (MERGED_AT_ONCE,)
         )
         connection.exec_driver_sql(
             "CREATE TRIGGER IF NOT EXISTS finding_search_delete AFTER DELETE ON finding "

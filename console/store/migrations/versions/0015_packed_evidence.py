@@ -6,9 +6,9 @@ Revision 0015. A migration is history: it repeats what the models were on that d
 from __future__ import annotations
 
 import json
-import zlib
 from typing import Any
 
+import lz4.block
 import sqlalchemy as sa
 from alembic import op
 
@@ -19,45 +19,31 @@ ROWS = 500  # at a time: evidence may be large
 OLD = sa.table(
     "finding_evidence",
     sa.column("id", sa.BigInteger),
-    sa.column("frames", sa.JSON),
     sa.column("pdus", sa.JSON),
     sa.column("pcap", sa.LargeBinary),
-    sa.column("frames_packed", sa.LargeBinary),
-    sa.column("pdus_packed", sa.LargeBinary),
+    sa.column("packed", sa.LargeBinary),
 )
 
 
 def upgrade() -> None:
-    """Pack row by row into new columns, and let these take the places of the old ones."""
-    for name in ("frames_packed", "pdus_packed"):
-        op.add_column("finding_evidence", sa.Column(name, sa.LargeBinary(), nullable=True))
+    """Pack row by row into a new column, and let it take the place of the old one."""
+    op.add_column("finding_evidence", sa.Column("packed", sa.LargeBinary(), nullable=True))
     connection = op.get_bind()
     write = (
         sa.update(OLD)
         .where(OLD.c.id == sa.bindparam("row"))
-        .values({name: sa.bindparam(name) for name in ("frames_packed", "pdus_packed", "pcap")})
+        .values(packed=sa.bindparam("list"), pcap=sa.bindparam("file"))
     )
     last = 0
     while found := connection.execute(
-        sa.select(OLD.c.id, OLD.c.frames, OLD.c.pdus, OLD.c.pcap).where(OLD.c.id > last).order_by(OLD.c.id).limit(ROWS)
+        sa.select(OLD.c.id, OLD.c.pdus, OLD.c.pcap).where(OLD.c.id > last).order_by(OLD.c.id).limit(ROWS)
     ).all():
-        connection.execute(
-            write,
-            [
-                {
-                    "row": row.id,
-                    "frames_packed": _list(row.frames),
-                    "pdus_packed": _list(row.pdus),
-                    "pcap": _packed(row.pcap),
-                }
-                for row in found
-            ],
-        )
+        packed = [{"row": row.id, "list": _list(row.pdus), "file": _packed(row.pcap)} for row in found]
+        connection.execute(write, packed)
         last = found[-1].id
     with op.batch_alter_table("finding_evidence") as table:
-        for name in ("frames", "pdus"):
-            table.drop_column(name)
-            table.alter_column(f"{name}_packed", new_column_name=name, existing_type=sa.LargeBinary(), nullable=False)
+        table.drop_column("pdus")
+        table.alter_column("packed", new_column_name="pdus", existing_type=sa.LargeBinary(), nullable=False)
 
 
 def _list(value: list[Any]) -> bytes:
@@ -65,4 +51,4 @@ def _list(value: list[Any]) -> bytes:
 
 
 def _packed(content: bytes) -> bytes:
-    return zlib.compress(content, 1) if content else b""
+    return lz4.block.compress(content) if content else b""
