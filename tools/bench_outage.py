@@ -1,10 +1,11 @@
 """`make bench-outage`: the console is down while findings arrive; then it drains them while more keep coming.
 
 A real console on a fresh store, a real spool and uplink over real HTTP. Findings are those of the sample captures with
-addresses, times and fingerprints of their own: each is a problem of its own, the costliest case. Measured are how fast
-the queue is stored while live findings go on, and how long a critical one of now takes until it stands in the store. At
-the end the books are compared: what was made is what is stored and what is counted as lost, by rule and severity.
-`--quota 8` (MiB) lets the spool be too small for the outage; then only the least grave may be missing.
+addresses, times and fingerprints of their own. A tenth are new problems, the others are seen again; with `--new 1` each
+is a problem of its own, the costliest case. Measured are how fast the queue is stored while live findings go on, and
+how long a critical one of now takes until it stands in the store. At the end the books are compared: what was made is
+what is stored and what is counted as lost, by rule and severity. `--quota 8` (MiB) lets the spool be too small for the
+outage; then only the least grave may be missing.
 """
 
 from __future__ import annotations
@@ -94,7 +95,9 @@ def books(store: Store, made: Counter[tuple[str, int]]) -> tuple[Counter[tuple[s
     """What is stored of the rules that were made, and what is counted as lost, by rule and severity."""
     with store.reader() as session:
         rows = session.execute(
-            select(Finding.rule_id, Finding.severity, func.count()).group_by(Finding.rule_id, Finding.severity)
+            select(Finding.rule_id, Finding.severity, func.sum(Finding.count)).group_by(
+                Finding.rule_id, Finding.severity
+            )
         )
         rules = {rule for rule, _ in made}
         stored = Counter({(rule, severity): int(count) for rule, severity, count in rows if rule in rules})
@@ -104,14 +107,14 @@ def books(store: Store, made: Counter[tuple[str, int]]) -> tuple[Counter[tuple[s
     return stored, lost
 
 
-def measure(folder: Path, minutes: float, rate: int, quota: int) -> bool:
+def measure(folder: Path, minutes: float, rate: int, quota: int, new: float) -> bool:
     """Outage, drain, books; whether these agree."""
     (folder / "console").mkdir()
     console = Console(folder / "console", "")
     key = add_sensor(console.settings, "outage", "Works", "Line 1")
     console.end()
     spool = Spool(folder / "spool", lambda loss: loss_line(loss, "outage", spool.epoch), quota_bytes=quota)
-    generator = Generator(spool, Findings(None, 4000), rate, "outage")
+    generator = Generator(spool, Findings(None, 4000, new), rate, "outage")
     sender = Uplink(f"http://127.0.0.1:{console.port}", key, spool)
     stop_making, stop_sending, stop_looking = threading.Event(), threading.Event(), threading.Event()
     threads = [
@@ -178,10 +181,11 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--minutes", type=float, default=10, help="how long the console is down (default: %(default)s)")
     parser.add_argument("--rate", type=int, default=2000, help="findings a second (default: %(default)s)")
+    parser.add_argument("--new", type=float, default=0.1, help="share of new problems (default: %(default)s)")
     parser.add_argument("--quota", type=float, default=QUOTA_BYTES / 2**20, help="MiB of the spool")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="fenghuo-outage-") as folder:
-        return 0 if measure(Path(folder), options.minutes, options.rate, int(options.quota * 2**20)) else 1
+        return 0 if measure(Path(folder), options.minutes, options.rate, int(options.quota * 2**20), options.new) else 1
 
 
 if __name__ == "__main__":

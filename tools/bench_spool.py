@@ -91,29 +91,47 @@ def serve(port: Connection, critical: Connection) -> None:
         threading.Thread(target=talk, args=(connection,), daemon=True).start()
 
 
-class Findings:
-    """Findings like real ones, without end."""
+KNOWN = 2_000  # problems of a severity that are seen again
 
-    def __init__(self, file: Path | None, longest: int) -> None:
+
+class Findings:
+    """Findings like real ones, without end.
+
+    new: which share of them are problems of their own; the others are seen again, the same thing at another time.
+    """
+
+    def __init__(self, file: Path | None, longest: int, new: float = 1.0) -> None:
         lines = file.read_text("utf-8") if file else _inspected()
         read = [json.loads(line) for line in lines.splitlines()]
         self._kinds = [it for it in read if len(json.dumps(it)) <= longest]
         for kind in self._kinds:
             kind["rule.severity"] = "low"
+            kind["finding.count"] = 1
         self._chance = Random(1)
+        self._new = new
+        self._problems: dict[str, list[dict[str, Any]]] = {}  # by severity, the latest
         self.bytes = 0
 
     def __call__(self, sequence: int, severity: str = "low") -> dict[str, Any]:
         chance = self._chance
-        line = chance.choice(self._kinds).copy()
+        known = self._problems.setdefault(severity, [])
+        if known and chance.random() >= self._new:
+            line = chance.choice(known).copy()
+        else:
+            line = chance.choice(self._kinds).copy()
+            line["finding.fingerprint"] = f"{chance.getrandbits(128):032x}"
+            line["source.ip"] = f"10.{chance.randrange(4)}.{chance.randrange(256)}.{chance.randrange(256)}"
+            line["rule.severity"] = severity
+            if len(known) < KNOWN:
+                known.append(line)
+            else:
+                known[chance.randrange(KNOWN)] = line
+            line = line.copy()
         line["finding.id"] = f"bench/1/{sequence}"
-        line["finding.fingerprint"] = f"{chance.getrandbits(128):032x}"
-        line["source.ip"] = f"10.{chance.randrange(4)}.{chance.randrange(256)}.{chance.randrange(256)}"
         seconds, micros = divmod(sequence * 500, 1_000_000)
         line["@timestamp"] = line["finding.last_seen"] = (
             f"2026-11-22T{seconds // 3600 % 24:02}:{seconds // 60 % 60:02}:{seconds % 60:02}.{micros:06}Z"
         )
-        line["rule.severity"] = severity
         return line
 
 

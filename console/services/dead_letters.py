@@ -110,7 +110,7 @@ def replay(session: Session, actor: Actor, chosen: Iterable[int] | Wanted, now: 
         done.reasons[letter.reason or ""] = done.reasons.get(letter.reason or "", 0) + 1
     for sensor_id, pairs in by_sensor.items():
         sensor = session.get_one(Sensor, sensor_id)
-        rows = problems.store(session, sensor, [Draft.of(record) for _, record in pairs], now)
+        rows = problems.store(session, sensor, [Draft(record) for _, record in pairs], now)
         for (letter, record), row in zip(pairs, rows, strict=True):
             letter.finding_id, letter.count, letter.reason, letter.payload = row, record.count, None, None
             done.stored += 1

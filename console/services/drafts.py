@@ -17,27 +17,28 @@ from console.store.storable import storable
 
 @dataclass(slots=True)
 class Draft:
-    """A checked record. values: the columns of its row that follow from it alone."""
+    """A checked record; what a row of its own would hold is made when it is asked for, or by `finish`."""
 
     record: FindingRecord
-    values: dict[str, Any]
+    _values: dict[str, Any] | None = None
     _words: Ready | None = None
     _evidence: dict[str, Packed | Ready] | None = None
-
-    @classmethod
-    def of(cls, record: FindingRecord) -> Draft:
-        """Of a record."""
-        return cls(record, _values(record))
 
     def finish(self) -> None:
         """Do now what would be done when the row is made: for a record that will probably make one."""
         self.words()
         self.evidence()
 
+    def values(self) -> dict[str, Any]:
+        """The columns of its row that follow from it alone."""
+        if self._values is None:
+            self._values = _values(self.record)
+        return self._values
+
     def words(self) -> Ready:
         """The tokens by which its row is found."""
         if self._words is None:
-            self._words = Ready(storable(tokens(SimpleNamespace(**self.values))))
+            self._words = Ready(storable(tokens(SimpleNamespace(**self.values()))))
         return self._words
 
     def evidence(self) -> dict[str, Packed | Ready]:

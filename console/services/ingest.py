@@ -75,7 +75,7 @@ def check(sensor_name: str, epoch: int, records: list[Any]) -> Checked:
 def prepare(session: Session, sensor_id: int, checked: Checked) -> None:
     """Do what can be done before the batch has its turn to write. session: only reads."""
     records = {number: record for number, record in checked.by_sequence.items() if isinstance(record, FindingRecord)}
-    checked.drafts = {number: Draft.of(record) for number, record in records.items()}
+    checked.drafts = {number: Draft(record) for number, record in records.items()}
     known = problems.seen(session, sensor_id, list(checked.drafts.values()))
     for draft in checked.drafts.values():
         if draft.record.fingerprint not in known:
@@ -113,7 +113,7 @@ def ingest(session: Session, sensor: Sensor, batch: Checked, now: datetime) -> O
     for sequence in arrived:
         record = batch.by_sequence[sequence]
         if isinstance(record, FindingRecord):
-            fresh[sequence] = batch.drafts.get(sequence) or Draft.of(record)
+            fresh[sequence] = batch.drafts.get(sequence) or Draft(record)
         else:
             value, reason = record
             outcome.rejected.append((str(FindingId(sensor.name, batch.epoch, sequence)), reason))

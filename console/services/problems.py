@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
 
-from sqlalchemy import bindparam, func, select, update
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from console.services import drafts, hooks
@@ -20,7 +20,7 @@ from console.services.drafts import Draft
 from console.services.intake import FindingRecord
 from console.services.new_finding import NewFinding
 from console.store.base import table_of
-from console.store.many import insert_many
+from console.store.many import insert_many, update_many
 from console.store.models import Finding, FindingEvidence, Sensor
 from console.store.search import embedded
 from console.store.search.document import tokens
@@ -57,7 +57,7 @@ def store(session: Session, sensor: Sensor, arrived: Sequence[Draft], now: datet
         record = draft.record
         problem = _nearest(record, by_fingerprint[record.fingerprint])
         if problem is None:
-            problem = _Problem(None, draft.values | here, draft)
+            problem = _Problem(None, draft.values() | here, draft)
             by_fingerprint[record.fingerprint].append(problem)
         else:
             _count_into(problem, record, now)
@@ -139,12 +139,9 @@ def _update(session: Session, problems: Sequence[_Problem]) -> None:
     """Write what has changed: one statement for all rows in which the same columns did."""
     alike: defaultdict[tuple[str, ...], list[dict[str, Any]]] = defaultdict(list)
     for problem in problems:
-        alike[tuple(sorted(problem.changed))].append(problem.changed | {"row_id": problem.row_id})
-    for columns, rows in alike.items():
-        statement = (
-            update(ROW).where(ROW.c.id == bindparam("row_id")).values({name: bindparam(name) for name in columns})
-        )
-        session.connection().execute(statement, rows)
+        alike[tuple(sorted(problem.changed))].append(problem.changed | {"id": problem.row_id})
+    for rows in alike.values():
+        update_many(session, ROW, rows)
     embedded.renew(session, [problem.row_id for problem in problems if embedded.TOKENISED & problem.changed.keys()])
 
 

@@ -65,7 +65,7 @@ def begin(session: Session, sensor: Sensor, kind: Kind, now: datetime, values: M
     record = to_dict(claim, FindingId(f"{sensor.name}@console", trouble.id, max(1, int(now.timestamp()))))
     first_seen = rfc3339(int(trouble.began_at.timestamp() * 1e6) * 1000)
     (trouble.finding_id,) = problems.store(
-        session, sensor, [Draft.of(FindingRecord.model_validate(record | {"@timestamp": first_seen}))], now
+        session, sensor, [Draft(FindingRecord.model_validate(record | {"@timestamp": first_seen}))], now
     )
     return True
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import JSON, Dialect, String, Table
+from sqlalchemy import JSON, Connection, Dialect, String, Table
 from sqlalchemy.orm import Session
 from sqlalchemy.sql.schema import Column, ScalarElementColumnDefault
 
@@ -31,21 +31,51 @@ def insert_many(session: Session, table: Table, rows: Sequence[Mapping[str, Any]
         return
     session.flush()  # what these rows refer to
     connection = session.connection()
-    dialect = connection.dialect
     names, columns = [], []
     for column in table.columns:
         if column.name in rows[0]:
-            encode = _encoder(column, dialect)
-            values = [row[column.name] for row in rows]
-            columns.append(values if encode is None else [encode(value) for value in values])
+            columns.append(_encoded(column, rows, connection.dialect))
         elif isinstance(column.default, ScalarElementColumnDefault):
             columns.append([column.default.arg] * len(rows))
         else:
             continue
-        names.append(dialect.identifier_preparer.quote(column.name))
-    mark = "?" if dialect.paramstyle == "qmark" else "%s"
-    statement = f"INSERT INTO {table.name} ({', '.join(names)}) VALUES ({', '.join([mark] * len(names))})"  # noqa: S608
+        names.append(column)
+    mark = _mark(connection.dialect)
+    named = ", ".join(_quoted(column, connection.dialect) for column in names)
+    statement = f"INSERT INTO {table.name} ({named}) VALUES ({', '.join([mark] * len(names))})"  # noqa: S608
+    _execute(connection, statement, columns)
+
+
+def update_many(session: Session, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Write columns of rows by `id`; all name the same ones. Objects of the session do not hear of it."""
+    if not rows:
+        return
+    session.flush()
+    connection = session.connection()
+    changed = [column for column in table.columns if column.name in rows[0] and column.name != "id"]
+    mark = _mark(connection.dialect)
+    named = ", ".join(f"{_quoted(column, connection.dialect)} = {mark}" for column in changed)
+    statement = f"UPDATE {table.name} SET {named} WHERE id = {mark}"  # noqa: S608  (names of our own models)
+    columns = [_encoded(column, rows, connection.dialect) for column in changed]
+    _execute(connection, statement, [*columns, [row["id"] for row in rows]])
+
+
+def _execute(connection: Connection, statement: str, columns: Sequence[Sequence[Any]]) -> None:
     connection.exec_driver_sql(statement, list(zip(*columns, strict=True)), execution_options={CLEAN: True})
+
+
+def _mark(dialect: Dialect) -> str:
+    return "?" if dialect.paramstyle == "qmark" else "%s"
+
+
+def _quoted(column: Column[Any], dialect: Dialect) -> str:
+    return dialect.identifier_preparer.quote(column.name)
+
+
+def _encoded(column: Column[Any], rows: Sequence[Mapping[str, Any]], dialect: Dialect) -> list[Any]:
+    encode = _encoder(column, dialect)
+    values = [row[column.name] for row in rows]
+    return values if encode is None else [encode(value) for value in values]
 
 
 def _encoder(column: Column[Any], dialect: Dialect) -> Callable[[Any], Any] | None:
