@@ -61,7 +61,7 @@ def old(engine_name, tmp_path, request):
             connection.exec_driver_sql(f"CREATE DATABASE {name}")
         server.dispose()
         store = open_store(url(name))
-    upgrade(store, "0016")
+    upgrade(store, "0017")
     yield store
     store.engine.dispose()
 
@@ -100,7 +100,7 @@ def test_evidence_that_was_there_before_is_what_it_was(old):
         finding, evidence = tables.tables["finding"], tables.tables["finding_evidence"]
         session.execute(insert(finding), [row_of(finding, id=row["id"], uid=f"s/1/{row['id']}") for row in rows])
         session.execute(insert(evidence), [row_of(evidence, **row | {"finding_id": row["id"]}) for row in rows])
-    upgrade(old, "0017")
+    upgrade(old, "0018")
     with old.reader() as session:
         found = [
             {"id": it.id, "frames": it.frames, "pdus": it.pdus, "pcap": it.pcap}

@@ -1,6 +1,6 @@
 """Evidence is kept compressed: it was half of the store.
 
-Revision 0017. A migration is history: it repeats what the models were on that day, and does not import them.
+Revision 0018. A migration is history: it repeats what the models were on that day, and does not import them.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ import lz4.block
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0017"
-down_revision = "0016"
+revision = "0018"
+down_revision = "0017"
 
 ROWS = 500  # at a time: evidence may be large
 OLD = sa.table(
