@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import string
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -106,6 +107,15 @@ def test_texts_with_letters_are_not_written_into_templates_untranslated():
         if found := set(parser.found) - allowed:
             wrong[str(file.relative_to(CONSOLE))] = found
     assert not wrong
+
+
+def test_no_text_is_translated_twice():
+    blocks = (TRANSLATIONS / "zh" / "LC_MESSAGES" / "messages.po").read_text("utf-8").split("\n\n")
+    texts = [
+        "\n".join(line for line in block.splitlines() if not line.startswith("#")).split("\nmsgstr")[0]
+        for block in blocks
+    ]
+    assert [text for text, times in Counter(texts).items() if times > 1] == []
 
 
 def test_a_missing_or_old_catalogue_is_compiled(tmp_path):
