@@ -105,7 +105,9 @@ class IndexScene:
     def _report_asset(self, session: Session, sensor: Sensor) -> None:
         seen = {"first_seen": "2026-11-22T08:00:00Z", "last_seen": "2026-11-22T08:00:00Z"}
         address = f"10.0.{self._sequence // 250}.{self._sequence % 250}"
-        assert inventory.receive(session, sensor, [{"address": address, **seen}], utc_now()).stored == 1
+        outcome, records = inventory.check(inventory.Report(assets=[{"address": address, **seen}]))
+        inventory.store(session, sensor, outcome, records, utc_now())
+        assert outcome.stored == 1
 
     def _end_lease(self) -> None:
         with self._store.transaction() as session:

@@ -120,7 +120,9 @@ class World:
         }  # fmt: skip
         with self.store.transaction() as session:
             sensor = session.scalars(select(Sensor)).one()
-            assert inventory.receive(session, sensor, [record], utc_now()).stored == 1
+            outcome, records = inventory.check(inventory.Report(assets=[record]))
+            inventory.store(session, sensor, outcome, records, utc_now())
+            assert outcome.stored == 1
 
     def _name_contacts(self) -> list[int]:
         """Two mailboxes and one that is refused; that one is called first for each critical finding's incident."""

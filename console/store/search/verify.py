@@ -125,6 +125,8 @@ def _truth(store: Store, cluster: Cluster, kind: Kind, clock: Clock) -> Iterator
 def _indexed(cluster: Cluster, kind: Kind) -> Iterator[Indexed]:
     try:
         name = templates.alias(cluster.prefix, kind.name)
+        if not cluster.client.indices.exists_alias(name=name):  # of this kind there was no document yet
+            return
         pit = cluster.client.open_point_in_time(index=name, keep_alive=KEEP_ALIVE)["id"]
         try:
             after = None
