@@ -12,7 +12,8 @@ How the PDU record is filled (the rest is as sensor/decode/pdu.py says):
 - function: the function code of jobs and of acknowledgements with data; ABSENT for user data and bare acknowledgements.
 - subfunction: of user data, group << 8 | sub-function.
 - status: of acknowledgements error class << 8 | error code, of user data responses the error number of the parameters;
-  0 where nothing is wrong. A read or write of which no item succeeded is refused, with the first item's return code.
+  0 where nothing is wrong. A read or write of which no item succeeded is refused, with the first item's return code; 0
+  is reserved and says nothing.
 - object: the first item as `area << 48 | DB number << 32 | bit address` (element number for timers and counters). Other
   syntaxes set bit 56: `(0x100 | syntax) << 48 | ...`; see s7comm_walk.py. ABSENT where a request addresses no variable.
 - quantity: the item count of reads, writes, subscriptions and of variable status, modify and force.
@@ -165,7 +166,7 @@ def _acknowledgement(buf, at, middle, end, pdu):
             if i == middle:
                 first = np.int64(buf[i])
             good += buf[i] == ITEM_OK
-    if first >= 0 and good == 0:
+    if first > 0 and good == 0:
         pdu.refused = 1
         pdu.status = first
 

@@ -429,6 +429,7 @@ def damaged(draw):
 @settings(max_examples=400, deadline=None)
 @given(st.one_of(damaged(), st.binary(max_size=60).map(lambda rest: b"\x32" + rest)))
 @example(b"\x32\x07" + bytes(8))
+@example(bytes.fromhex("0003000005000004000b00000402ff04000801000004000802"))  # whose return code is reserved
 def test_any_bytes_fill_the_same_row_compiled_and_plain_and_never_raise(plain, octets):
     row, same = read(octets), read(octets, plain)
     for name in PDU.names:
