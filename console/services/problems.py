@@ -120,8 +120,9 @@ def _insert(session: Session, sensor: Sensor, problems: Sequence[_Problem]) -> N
     # Asking each row for its id as it is stored costs more than storing it. Ids grow, so ours are above the highest.
     highest = session.scalar(select(func.max(ROW.c.id))) or 0
     insert_many(session, ROW, [problem.values for problem in problems])
-    ours = select(ROW.c.uid, ROW.c.id).where(ROW.c.id > highest, ROW.c.sensor_id == sensor.id)
-    ids = {row.uid: row.id for row in session.execute(ours)}
+    # Whose they are is looked at here: asked for a sensor's rows, SQLite would go through all that it ever had.
+    latest = select(ROW.c.uid, ROW.c.id, ROW.c.sensor_id).where(ROW.c.id > highest)
+    ids = {row.uid: row.id for row in session.execute(latest) if row.sensor_id == sensor.id}
     for problem in problems:
         problem.row_id = ids[problem.values["uid"]]
     insert_many(session, table_of(FindingEvidence), [_evidence(problem) for problem in problems])
