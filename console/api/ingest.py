@@ -19,7 +19,7 @@ from werkzeug.exceptions import HTTPException
 
 from console.api.turns import Turns
 from console.services import behaviours as behaviour_service
-from console.services import configuration, enrolment, heartbeats, inventory, sensors, standing
+from console.services import configuration, enrolment, heartbeats, inventory, sensors
 from console.services.batches import Caller, UnknownKeyError, take
 from console.services.errors import ConflictError
 from console.services.ingest import Outcome
@@ -167,34 +167,30 @@ def _take(caller: Caller, body: bytes) -> Outcome:
 @public
 def assets() -> Any:
     """What the sensor knows of its devices."""
-    with console().store.reader() as reader:
-        if sensors.find_by_key(reader, _key(), now()) is None:
-            raise Unauthorised
-    with _one_report() as granted:
-        if not granted:
-            return _busy(1, 429, "Another report is being stored.")
-        outcome, records = inventory.check(parse(inventory.Report, request.get_data(cache=False)))
-        with _intake().writing:
-            inventory.store(db(), _sensor(), outcome, records, now())
-            commit()
-    return _told(outcome)
+    return _report(inventory)
 
 
 @blueprint.post("/behaviours")
 @public
 def behaviours() -> Any:
     """Who does what to whom, as the sensor sees it."""
+    return _report(behaviour_service)
+
+
+def _report(kind: Any) -> Any:
+    """Store what stands. kind: the service with its Report, `check` and `store`."""
     with console().store.reader() as reader:
         if sensors.find_by_key(reader, _key(), now()) is None:
             raise Unauthorised
     with _one_report() as granted:
         if not granted:
             return _busy(1, 429, "Another report is being stored.")
-        outcome, records = behaviour_service.check(parse(behaviour_service.Report, request.get_data(cache=False)))
+        outcome, records = kind.check(parse(kind.Report, request.get_data(cache=False)))
         with _intake().writing:
-            behaviour_service.store(db(), _sensor(), outcome, records, now())
+            kind.store(db(), _sensor(), outcome, records, now())
             commit()
-    return _told(outcome)
+    rejected = [{"place": place, "reason": why} for place, why in sorted(outcome.rejected)]
+    return jsonify(stored=outcome.stored, rejected=rejected)
 
 
 @contextmanager
@@ -207,11 +203,6 @@ def _one_report() -> Iterator[bool]:
     finally:
         if granted:
             turn.release()
-
-
-def _told(outcome: standing.Outcome) -> Any:
-    rejected = sorted(outcome.rejected)
-    return jsonify(stored=outcome.stored, rejected=[{"place": it, "reason": why} for it, why in rejected])
 
 
 @blueprint.post("/heartbeat")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Any
 
@@ -16,12 +15,12 @@ from sqlalchemy.orm import Session, joinedload
 from console.services.actor import Actor, scoped
 from console.services.intake import MAX_COUNT, Moment, Strict
 from console.services.standing import MAX_RECORDS, Outcome, checked
+from console.services.standing_search import PAGE_SIZE, Page
 from console.store.models import Asset, Behaviour, Segment, Sensor
 from console.store.search.behaviours import BEHAVIOUR
 from console.store.search.states import words
 
 MAX_BEHAVIOURS = 50_000  # of one sensor: further ones are refused, and the sensor is told
-PAGE_SIZE = 100
 MAX_CODE = 2**40
 
 Address = Annotated[str, StringConstraints(pattern=r"^[0-9a-f.:]{2,64}$")]
@@ -69,8 +68,7 @@ class Report(Strict):
 
 def check(report: Report) -> tuple[Outcome, list[tuple[int, BehaviourRecord]]]:
     """What needs no store."""
-    outcome = Outcome()
-    return outcome, checked(BehaviourRecord, report.behaviours, outcome)
+    return checked(BehaviourRecord, report.behaviours)
 
 
 def store(
@@ -128,20 +126,6 @@ def as_record(row: Behaviour) -> dict[str, Any]:
     return {name: value for name, value in found.items() if value not in (None, "")}
 
 
-@dataclass(frozen=True, slots=True)
-class Page:
-    """Some behaviours. total: of all pages."""
-
-    rows: list[Behaviour]
-    total: int
-    number: int
-
-    @property
-    def pages(self) -> int:
-        """How many pages there are, at least 1."""
-        return max(1, -(-self.total // PAGE_SIZE))
-
-
 def of_asset(session: Session, actor: Actor, asset: Asset, number: int) -> Page:
     """What a device does and what is done to it, as its own sensor saw it; the latest first."""
     mine = select(Behaviour.id).where(Behaviour.organisation_id == actor.organisation_id)
@@ -150,7 +134,7 @@ def of_asset(session: Session, actor: Actor, asset: Asset, number: int) -> Page:
         Behaviour.id.in_(union_all(*ends)), Behaviour.sensor_id == asset.sensor_id, Behaviour.segment == asset.segment
     )
     total = session.scalar(select(func.count()).select_from(here.subquery())) or 0
-    number = min(max(number, 1), max(1, -(-total // PAGE_SIZE)))
+    number = min(max(number, 1), Page([], total, 1).pages)
     rows = session.scalars(
         here.options(joinedload(Behaviour.sensor).joinedload(Sensor.segment).joinedload(Segment.site))
         .order_by(Behaviour.last_seen.desc(), Behaviour.id.desc())

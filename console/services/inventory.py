@@ -48,8 +48,7 @@ class Report(Strict):
 
 def check(report: Report) -> tuple[Outcome, list[tuple[int, AssetRecord]]]:
     """What needs no store."""
-    outcome = Outcome()
-    return outcome, checked(AssetRecord, report.assets, outcome)
+    return checked(AssetRecord, report.assets)
 
 
 def store(

@@ -22,12 +22,12 @@ class Outcome:
     rejected: list[tuple[int, str]] = field(default_factory=list)
 
 
-def checked(model: type[T], given: Sequence[Any], outcome: Outcome) -> list[tuple[int, T]]:
-    """The records that are such, with their places; why the others are not goes into the outcome. Needs no store."""
-    found = []
+def checked(model: type[T], given: Sequence[Any]) -> tuple[Outcome, list[tuple[int, T]]]:
+    """The records that are such, with their places; why the others are not stands in the outcome. Needs no store."""
+    outcome, found = Outcome(), []
     for place, record in enumerate(given):
         try:
             found.append((place, model.model_validate(record)))
         except ValidationError as error:
             outcome.rejected.append((place, explain(error)))
-    return found
+    return outcome, found

@@ -60,5 +60,5 @@ class LogKeeper:
             while not self._stop.wait(EACH_S):
                 try:
                     self.tend(connection)
-                except sqlite3.Error as error:  # a full disk: the log stays, and SQLite's own way is still there
+                except (sqlite3.Error, OSError) as error:  # a full disk: SQLite's own way is still there
                     log.warning("the log of %s could not be copied: %s", self._database, error)

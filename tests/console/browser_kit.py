@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 from flask.testing import FlaskClient
+
+from console.store.engine import open_store
 
 PASSWORD = "beacon-fire-tower-9"
 
@@ -46,3 +50,13 @@ class Browser(FlaskClient):
         answer = self.submit("/login", {"login": login, "password": password})
         assert answer.status_code == 302, answer.get_data(as_text=True)
         return self
+
+
+def postgresql_database(url: Callable[[str], str], name: str, folder: Path) -> str:
+    """URL of an empty database made for one test. url: from a database's name to its URL; folder: the test's own."""
+    full = f"{name}_{abs(hash(str(folder))) % 10**9}"
+    engine = open_store(url("postgres")).engine.execution_options(isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        connection.exec_driver_sql(f"CREATE DATABASE {full}")
+    engine.dispose()
+    return url(full)

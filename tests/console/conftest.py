@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from argon2 import PasswordHasher
-from browser_kit import PASSWORD, Browser, FakeClock
+from browser_kit import PASSWORD, Browser, FakeClock, postgresql_database
 from flask import Flask
 from sqlalchemy.orm import Session
 
@@ -180,3 +180,12 @@ def mill_client(app: Flask) -> Browser:
     """Logged in as the administrator of the neighbour."""
     app.test_client_class = Browser
     return app.test_client().log_in("mill")
+
+
+@pytest.fixture
+def make_url(engine_name: str, tmp_path: Path, request: pytest.FixtureRequest) -> Callable[[str], str]:
+    """URLs of empty databases."""
+    if engine_name == "sqlite":
+        return lambda name: f"sqlite:///{tmp_path / name}.db"
+    url = request.getfixturevalue("postgresql_server_url")
+    return lambda name: postgresql_database(url, name, tmp_path)

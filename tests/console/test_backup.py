@@ -9,7 +9,7 @@ import tarfile
 import threading
 
 import pytest
-from browser_kit import FakeClock, both_engines
+from browser_kit import FakeClock, both_engines, postgresql_database
 from records import record, send
 from sqlalchemy import func, select, text
 
@@ -49,13 +49,8 @@ def target(tmp_path, engine_name, request):
 def empty(tmp_path, engine_name, request, name) -> Settings:
     if engine_name == "sqlite":
         return Settings(data_dir=tmp_path / name)
-    url = request.getfixturevalue("postgresql_server_url")
-    full = f"{name}_{abs(hash(str(tmp_path))) % 10**9}"
-    administer = open_store(url("postgres")).engine.execution_options(isolation_level="AUTOCOMMIT")
-    with administer.connect() as connection:
-        connection.exec_driver_sql(f"CREATE DATABASE {full}")
-    administer.dispose()
-    return Settings(data_dir=tmp_path / name, database_url=url(full))
+    url = postgresql_database(request.getfixturevalue("postgresql_server_url"), name, tmp_path)
+    return Settings(data_dir=tmp_path / name, database_url=url)
 
 
 def everything(settings: Settings) -> dict[str, list]:

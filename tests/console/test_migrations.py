@@ -6,7 +6,6 @@ import json
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 
@@ -24,24 +23,6 @@ from console.store.migrations import SchemaError, _config, current, newest, upgr
 pytestmark = both_engines
 KILLER = Path(__file__).with_name("migration_killer.py")
 CHAIN = [script.revision for script in reversed(list(ScriptDirectory.from_config(_config()).walk_revisions()))]
-
-
-@pytest.fixture
-def make_url(engine_name: str, tmp_path: Path, request: pytest.FixtureRequest) -> Callable[[str], str]:
-    """URLs of empty databases."""
-    if engine_name == "sqlite":
-        return lambda name: f"sqlite:///{tmp_path / name}.db"
-    url = request.getfixturevalue("postgresql_server_url")
-
-    def made(name: str) -> str:
-        full = f"{name}_{abs(hash(str(tmp_path))) % 10**9}"
-        engine = open_store(url("postgres")).engine.execution_options(isolation_level="AUTOCOMMIT")
-        with engine.connect() as connection:
-            connection.exec_driver_sql(f"CREATE DATABASE {full}")
-        engine.dispose()
-        return url(full)
-
-    return made
 
 
 def migrate(url: str, revision: str = "head") -> None:

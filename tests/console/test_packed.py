@@ -49,18 +49,9 @@ def test_decoded_packets_take_a_fifth():
 
 
 @pytest.fixture
-def old(engine_name, tmp_path, request):
+def old(make_url):
     """A database of the time before evidence was compressed."""
-    if engine_name == "sqlite":
-        store = open_store(f"sqlite:///{tmp_path / 'old.db'}")
-    else:
-        url = request.getfixturevalue("postgresql_server_url")
-        name = f"old_{abs(hash(str(tmp_path))) % 10**9}"
-        server = open_store(url("postgres")).engine.execution_options(isolation_level="AUTOCOMMIT")
-        with server.connect() as connection:
-            connection.exec_driver_sql(f"CREATE DATABASE {name}")
-        server.dispose()
-        store = open_store(url(name))
+    store = open_store(make_url("old"))
     upgrade(store, "0017")
     yield store
     store.engine.dispose()
