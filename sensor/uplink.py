@@ -32,7 +32,7 @@ from sensor.text import printable
 
 log = logging.getLogger(__name__)
 
-MAX_FINDINGS = 500  # of one request, as the console takes them
+MAX_FINDINGS = 1000  # of one request, as the console takes them
 MAX_BODY_BYTES = 8 * 1024 * 1024
 ENVELOPE_BYTES = 1024  # more than the braces and commas around them need
 MAX_REPLY_BYTES = 32 * 1024 * 1024  # a hundred thousand indicators; a console that sends more is none

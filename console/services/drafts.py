@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import SimpleNamespace
@@ -23,6 +24,7 @@ class Draft:
     _values: dict[str, Any] | None = None
     _words: Ready | None = None
     _evidence: dict[str, Packed | Ready] | None = None
+    _digest: int | None = None
 
     def finish(self) -> None:
         """Do now what would be done when the row is made: for a record that will probably make one."""
@@ -51,6 +53,18 @@ class Draft:
                 "pcap": packed(record.pcap),
             }
         return self._evidence
+
+    def digest(self) -> int:
+        """What its receipt keeps of what it says."""
+        if self._digest is None:
+            self._digest = digest(self.record)
+        return self._digest
+
+
+def digest(record: FindingRecord) -> int:
+    """64 bits of what a record says, so that the same identity with another content is told from a repeat."""
+    said = f"{record.fingerprint} {record.first_seen} {record.last_seen} {record.count} {record.message}"
+    return int.from_bytes(hashlib.blake2b(said.encode(), digest_size=8).digest(), signed=True)
 
 
 def _json(value: Any) -> Ready:

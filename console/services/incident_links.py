@@ -14,28 +14,46 @@ from console.store.many import insert_many
 from console.store.models.finding import Finding
 from console.store.models.incident import Incident, IncidentAddress, IncidentFinding
 
+Joined = Sequence[tuple[Incident, Sequence[Finding | NewFinding]]]  # incidents of one organisation, what joins them
 
-def link(session: Session, incident: Incident, findings: Sequence[Finding | NewFinding], now: datetime) -> None:
-    """Findings of the incident's organisation, not linked before; many at once."""
-    if not findings:
+
+def link(session: Session, joined: Joined, now: datetime) -> None:
+    """Findings of the incidents' organisation, not linked before; many at once."""
+    rows = [
+        {"organisation_id": incident.organisation_id, "incident_id": incident.id, "finding_id": finding.id}
+        for incident, findings in joined
+        for finding in findings
+    ]
+    if not rows:
         return
-    own = {"organisation_id": incident.organisation_id, "incident_id": incident.id, "added_at": now}
-    insert_many(session, table_of(IncidentFinding), [own | {"finding_id": finding.id} for finding in findings])
-    ends = {(finding.segment_id, end) for finding in findings for end in ends_of(finding)}
+    insert_many(session, table_of(IncidentFinding), [row | {"added_at": now} for row in rows])
+    ends = {
+        (incident.id, finding.segment_id, end): incident.organisation_id
+        for incident, findings in joined
+        for finding in findings
+        for end in ends_of(finding)
+    }
     known = {
-        (row.segment_id, row.address): row.id
+        (row.incident_id, row.segment_id, row.address): row.id
         for row in session.execute(
-            select(IncidentAddress.id, IncidentAddress.segment_id, IncidentAddress.address).where(
-                IncidentAddress.incident_id == incident.id, IncidentAddress.address.in_({end for _, end in ends})
+            select(
+                IncidentAddress.id, IncidentAddress.incident_id, IncidentAddress.segment_id, IncidentAddress.address
+            ).where(
+                IncidentAddress.incident_id.in_({incident.id for incident, _ in joined}),
+                IncidentAddress.segment_id.in_({segment_id for _, segment_id, _ in ends}),
+                IncidentAddress.address.in_({end for _, _, end in ends}),
             )
         )
     }
-    if again := [known[end] for end in ends & known.keys()]:
+    if again := [known[end] for end in ends.keys() & known.keys()]:
         renewed = update(IncidentAddress).where(IncidentAddress.id.in_(again)).values(added_at=now)
         session.execute(renewed.execution_options(synchronize_session=False))  # nobody keeps these rows as objects
-    if new := sorted(ends - known.keys()):
-        rows = [own | {"segment_id": segment_id, "address": address} for segment_id, address in new]
-        insert_many(session, table_of(IncidentAddress), rows)
+    names = ("incident_id", "segment_id", "address")
+    new = [
+        dict(zip(names, end, strict=True)) | {"organisation_id": ends[end], "added_at": now}
+        for end in sorted(ends.keys() - known.keys())
+    ]
+    insert_many(session, table_of(IncidentAddress), new)
 
 
 def ends_of(finding: Finding | NewFinding) -> list[str]:

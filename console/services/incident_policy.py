@@ -68,8 +68,7 @@ def on_new_findings(session: Session, findings: Sequence[NewFinding], now: datet
         else:
             joining.setdefault(incident.id, []).append(finding)
         board.note(incident, finding)
-    for incident_id, joined in joining.items():
-        incidents.add(session, console, board.incidents[incident_id], joined, now)
+    incidents.add(session, console, [(board.incidents[number], joined) for number, joined in joining.items()], now)
 
 
 class _Board:

@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session, joinedload
 from console.services import escalation
 from console.services.actor import Actor, Role, load, scoped
 from console.services.errors import ConflictError, InvalidError
-from console.services.incident_links import link
+from console.services.incident_links import Joined, link
 from console.services.new_finding import NewFinding
 from console.services.organisations import take_turns
 from console.services.timeline import Line, note, note_all
@@ -78,7 +78,7 @@ def create(
     session.add(incident)
     session.flush()
     note(session, incident, EntryKind.OPENED, actor, now, automatic=automatic)
-    link(session, incident, findings, now)
+    link(session, [(incident, findings)], now)
     escalation.begin(session, incident, now)
     return incident
 
@@ -113,21 +113,21 @@ def join(session: Session, actor: Actor, incident: Incident, finding: Finding, n
         IncidentFinding.incident_id == incident.id, IncidentFinding.finding_id == finding.id
     )
     if session.scalar(linked) is None:
-        add(session, actor, incident, [finding], now)
+        add(session, actor, [(incident, [finding])], now)
 
 
-def add(
-    session: Session, actor: Actor, incident: Incident, findings: Sequence[Finding | NewFinding], now: datetime
-) -> None:
-    """Add findings that may belong to the incident and do not yet, each with its line in the timeline."""
-    link(session, incident, findings, now)
+def add(session: Session, actor: Actor, joined: Joined, now: datetime) -> None:
+    """Add findings that may belong to their incidents and do not yet, each with its line in the timeline."""
+    link(session, joined, now)
     lines: list[Line] = []
-    for finding in findings:
-        lines.append((EntryKind.FINDING_ADDED, {"finding": finding.id, "rule": finding.rule_id}))
-        if finding.severity > incident.severity:
-            lines.append((EntryKind.SEVERITY_RAISED, {"before": incident.severity, "after": finding.severity}))
-            incident.severity = finding.severity
-    note_all(session, incident, lines, actor, now)
+    for incident, findings in joined:
+        for finding in findings:
+            lines.append((incident, EntryKind.FINDING_ADDED, {"finding": finding.id, "rule": finding.rule_id}))
+            if finding.severity > incident.severity:
+                raised = {"before": incident.severity, "after": finding.severity}
+                lines.append((incident, EntryKind.SEVERITY_RAISED, raised))
+                incident.severity = finding.severity
+    note_all(session, lines, actor, now)
 
 
 def acknowledge(

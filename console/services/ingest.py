@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -15,7 +14,7 @@ from sqlalchemy.orm import Session, aliased
 from console.services import losses, problems, troubles
 from console.services.actor import the_console
 from console.services.dead_letters import MAX_WAITING, kept, waiting
-from console.services.drafts import Draft
+from console.services.drafts import Draft, digest
 from console.services.intake import FindingRecord, explain, finding_id
 from console.services.troubles import Kind
 from console.store.base import table_of
@@ -78,6 +77,7 @@ def prepare(session: Session, sensor_id: int, checked: Checked) -> None:
     checked.drafts = {number: Draft(record) for number, record in records.items()}
     known = problems.seen(session, sensor_id, list(checked.drafts.values()))
     for draft in checked.drafts.values():
+        draft.digest()
         if draft.record.fingerprint not in known:
             known.add(draft.record.fingerprint)
             draft.finish()
@@ -89,12 +89,6 @@ def _record(value: dict[str, Any]) -> FindingRecord | tuple[dict[str, Any], str]
         return FindingRecord.model_validate(value)
     except ValidationError as error:
         return value, explain(error)
-
-
-def digest(record: FindingRecord) -> int:
-    """64 bits of what a record says, so that the same identity with another content is told from a repeat."""
-    said = f"{record.fingerprint} {record.first_seen} {record.last_seen} {record.count} {record.message}"
-    return int.from_bytes(hashlib.blake2b(said.encode(), digest_size=8).digest(), signed=True)
 
 
 def ingest(session: Session, sensor: Sensor, batch: Checked, now: datetime) -> Outcome:
@@ -120,7 +114,7 @@ def ingest(session: Session, sensor: Sensor, batch: Checked, now: datetime) -> O
             aside.append(_receipt(life, sequence, now, reason=reason, payload=kept(value, whole)))
     rows = problems.store(session, sensor, list(fresh.values()), now)
     stored = [
-        _receipt(life, sequence, now, finding_id=row, count=draft.record.count, digest=digest(draft.record))
+        _receipt(life, sequence, now, finding_id=row, count=draft.record.count, digest=draft.digest())
         for (sequence, draft), row in zip(fresh.items(), rows, strict=True)
     ]
     for receipts in (stored, aside):

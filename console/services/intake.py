@@ -33,7 +33,7 @@ from detectors.finding import MAX_EVIDENCE_FRAMES, MAX_EVIDENCE_PCAP_BYTES, MAX_
 from sensor import schema
 from sensor.spool_loss import MAX_SPAN
 
-MAX_FINDINGS = 500  # of one batch
+MAX_FINDINGS = 1000  # of one batch
 MAX_DEPTH = 12  # of lists and objects inside a record
 MAX_NODES = 50_000  # values in one record: a DNP3 fragment of small objects has some thousands
 MAX_STRING = 65_536  # characters: a whole PDU in hex fits
@@ -46,6 +46,7 @@ MAX_TALLY = 500  # rules and severities of one loss
 PCAP_MAGIC = (b"\xa1\xb2\xc3\xd4", b"\xd4\xc3\xb2\xa1", b"\xa1\xb2\x3c\x4d", b"\x4d\x3c\xb2\xa1")
 SEVERITIES = {severity.word: severity for severity in Severity}
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?Z", re.ASCII)
+ID = re.compile(r"(.*)/([0-9]{1,19})/([0-9]{1,19})", re.ASCII | re.DOTALL)
 KEY = re.compile(r"[@A-Za-z0-9_][@A-Za-z0-9_. /-]{0,127}", re.ASCII)
 TWICE = "a key stands twice in an object"
 FIELDS = frozenset(schema.FIELDS)  # most keys are these, and a set knows them sooner
@@ -133,10 +134,10 @@ def _pcap(text: Any) -> bytes:
 
 def finding_id(text: Any) -> FindingId:
     """ "sensor/epoch/sequence" as a FindingId; ValueError where it is none."""
-    parts = text.rsplit("/", 2) if isinstance(text, str) and len(text) <= 120 else []
-    if len(parts) != 3 or not all(re.fullmatch(r"[0-9]{1,19}", part, re.ASCII) for part in parts[1:]):
+    parts = ID.fullmatch(text) if isinstance(text, str) and len(text) <= 120 else None
+    if parts is None:
         raise ValueError("not sensor/epoch/sequence")
-    found = FindingId(parts[0], int(parts[1]), int(parts[2]))
+    found = FindingId(parts[1], int(parts[2]), int(parts[3]))
     if not 1 <= found.sequence <= MAX_SEQUENCE:
         raise ValueError("a sequence begins at 1")
     return found

@@ -27,7 +27,7 @@ from console.store.search.document import tokens
 
 MERGE_WITHIN = timedelta(hours=24)  # records of one problem whose first events are closer than this are one row
 ROW = table_of(Finding)
-COUNTED = (ROW.c.id, ROW.c.fingerprint, ROW.c.first_seen, ROW.c.last_seen, ROW.c.count, ROW.c.severity, ROW.c.rule_id)
+COUNTED = ("id", "fingerprint", "first_seen", "last_seen", "count", "severity", "rule_id")
 
 
 @dataclass(slots=True)
@@ -93,14 +93,14 @@ def _known(session: Session, sensor: Sensor, records: Sequence[FindingRecord]) -
     found: defaultdict[str, list[_Problem]] = defaultdict(list)
     earliest = min(record.first_seen for record in records) - MERGE_WITHIN
     rows = session.execute(
-        select(*COUNTED).where(
+        select(*(ROW.c[name] for name in COUNTED)).where(
             ROW.c.sensor_id == sensor.id,
             ROW.c.fingerprint.in_({record.fingerprint for record in records}),
             ROW.c.first_seen > earliest,
         )
     )
-    for row in rows.mappings():
-        found[row["fingerprint"]].append(_Problem(row["id"], dict(row)))
+    for row in rows:
+        found[row[1]].append(_Problem(row[0], dict(zip(COUNTED, row, strict=True))))
     return found
 
 
@@ -157,17 +157,17 @@ def _evidence(problem: _Problem) -> dict[str, Any]:
 
 
 def _count_into(problem: _Problem, record: FindingRecord, now: datetime) -> None:
+    """Only what differs is written: a column that is named has its indexes written, whatever its value."""
     old = problem.values
-    new: dict[str, Any] = {
-        "count": old["count"] + record.count,
-        "first_seen": min(old["first_seen"], record.first_seen),
-        "last_seen": max(old["last_seen"], record.last_seen),
-        "updated_at": now,
-    }
-    if int(record.severity) >= old["severity"]:  # the equation is that of the level shown
+    new: dict[str, Any] = {"count": old["count"] + record.count, "updated_at": now}
+    if record.first_seen < old["first_seen"]:
+        new["first_seen"] = record.first_seen
+    if record.last_seen > old["last_seen"]:
+        new["last_seen"] = record.last_seen
+    if int(record.severity) > old["severity"]:
         new["severity"] = int(record.severity)
-        if record.risk is not None:
-            new["risk"] = drafts.risk(record)
+    if int(record.severity) >= old["severity"] and record.risk is not None:  # the equation is that of the level shown
+        new["risk"] = drafts.risk(record)
     if record.rule_id != old["rule_id"]:  # it turned out to be more: the stop was the first step of a download
         new |= drafts.rule(record)
     if record.rule_id.startswith("engineering."):  # each record tells all steps so far

@@ -93,8 +93,7 @@ def _findings(severity: Severity) -> Sweep:
             session.execute(delete(FindingEvidence).where(FindingEvidence.finding_id.in_(ids)))
             session.execute(delete(IncidentFinding).where(IncidentFinding.finding_id.in_(ids)))
             session.execute(delete(LegalHold).where(LegalHold.finding_id.in_(ids)))  # lifted ones; the audit has them
-            for model in (FindingReceipt, Bulletin):
-                session.execute(update(model).where(model.finding_id.in_(ids)).values(finding_id=None))
+            session.execute(update(Bulletin).where(Bulletin.finding_id.in_(ids)).values(finding_id=None))
             session.execute(delete(Finding).where(Finding.id.in_(ids)).execution_options(synchronize_session=False))
         return len(ids), {"first_id": min(ids, default=0), "last_id": max(ids, default=0)}
 

@@ -20,31 +20,26 @@ SHOWN_ENTRIES = 300
 # joined) stand in the timeline, which is append-only too.
 OWN_ACTS = (EntryKind.OPENED, EntryKind.ACKNOWLEDGED, EntryKind.CLOSED, EntryKind.REOPENED)
 
-Line = tuple[EntryKind, dict[str, Any]]  # what it tells, and what it is about
+Line = tuple[Incident, EntryKind, dict[str, Any]]  # whose, what it tells, and what it is about
 
 
 def note(
     session: Session, incident: Incident, kind: EntryKind, actor: Actor, now: datetime, text: str = "", **data: Any
 ) -> None:
     """Append one line, in the transaction of what it tells."""
-    note_all(session, incident, [(kind, data)], actor, now, text)
+    note_all(session, [(incident, kind, data)], actor, now, text)
 
 
-def note_all(
-    session: Session, incident: Incident, lines: Sequence[Line], actor: Actor, now: datetime, text: str = ""
-) -> None:
+def note_all(session: Session, lines: Sequence[Line], actor: Actor, now: datetime, text: str = "") -> None:
     """Append lines in their order, many at once."""
-    own = {
-        "organisation_id": incident.organisation_id,
-        "incident_id": incident.id,
-        "at": now,
-        "actor_id": actor.user_id,
-        "actor_name": actor.name,
-        "text": text,
-    }
-    insert_many(session, table_of(IncidentEntry), [own | {"kind": kind, "data": data} for kind, data in lines])
-    incident.updated_at = now
-    for kind, data in lines:
+    own = {"at": now, "actor_id": actor.user_id, "actor_name": actor.name, "text": text}
+    rows = [
+        own | {"organisation_id": incident.organisation_id, "incident_id": incident.id, "kind": kind, "data": data}
+        for incident, kind, data in lines
+    ]
+    insert_many(session, table_of(IncidentEntry), rows)
+    for incident, kind, data in lines:
+        incident.updated_at = now
         if actor.user_id is not None or kind in OWN_ACTS:
             action = f"incident.{kind.value.replace(' ', '_')}"
             details = {"number": incident.number, **({"text": text} if text else {}), **data}

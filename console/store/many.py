@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 
 from sqlalchemy import JSON, Connection, Dialect, String, Table
@@ -91,6 +92,7 @@ def _encoder(column: Column[Any], dialect: Dialect) -> Callable[[Any], Any] | No
     return process
 
 
+@lru_cache(4096)  # the time of arrival stands in each row
 def _time_text(moment: datetime | None) -> str | None:
     """A time as SQLAlchemy writes it into SQLite, in a sixth of the time."""
     return None if moment is None else moment.astimezone(UTC).isoformat(" ", "microseconds")[:-6]

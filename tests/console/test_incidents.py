@@ -14,7 +14,15 @@ from sqlalchemy.exc import DBAPIError
 from console.services import incidents
 from console.services.errors import ConflictError, ForbiddenError, InvalidError, NotFoundError
 from console.store.engine import Store
-from console.store.models import Finding, Incident, IncidentEntry, Notification, Sensor
+from console.store.models import (
+    Finding,
+    Incident,
+    IncidentAddress,
+    IncidentEntry,
+    IncidentFinding,
+    Notification,
+    Sensor,
+)
 from detectors.finding import Severity
 
 pytestmark = both_engines
@@ -188,6 +196,24 @@ def test_a_storm_of_findings_does_not_open_an_incident_each(client: Any, tree: A
     assert len(stored(store, Incident)) == 10
     with store.reader() as session:
         assert session.execute(text("SELECT count(*) FROM incident_finding")).scalar() == 40
+
+
+def test_findings_of_one_batch_each_join_the_incident_of_their_device(client: Any, tree: Any, store: Store) -> None:
+    first, second = ({"source_ip": f"10.{n}.0.1", "destination_ip": f"10.{n}.0.2"} for n in (1, 2))
+    grave = {"severity": Severity.HIGH}
+    send(client, tree.plant_key, [record(1, **first, **grave), record(2, **second, **grave)])
+    more = [record(3, **second | {"source_ip": "10.2.0.3"}, rule_id="a"), record(4, **first, rule_id="b", **grave)]
+    send(client, tree.plant_key, [*more, record(5, **second, rule_id="c", **grave)])
+    rules = {finding.id: finding.rule_id for finding in stored(store, Finding)}
+    one, two = (incident.id for incident in stored(store, Incident))
+    told = [(entry.incident_id, rules[entry.data["finding"]]) for entry in stored(store, IncidentEntry)
+            if entry.kind == "finding added"]  # fmt: skip
+    assert told == [(two, "a"), (two, "c"), (one, "b")]
+    assert [incident.severity for incident in stored(store, Incident)] == [4, 5], "only that of the gravest rises"
+    linked = [(link.incident_id, rules[link.finding_id]) for link in stored(store, IncidentFinding)][2:]
+    assert sorted(linked) == [(one, "b"), (two, "a"), (two, "c")]
+    addresses = {(it.incident_id, it.address) for it in stored(store, IncidentAddress)}
+    assert addresses == {(one, "10.1.0.1"), (one, "10.1.0.2"), (two, "10.2.0.1"), (two, "10.2.0.2"), (two, "10.2.0.3")}
 
 
 def test_a_policy_of_never_opens_nothing(client: Any, tree: Any, store: Store) -> None:

@@ -58,6 +58,27 @@ def test_the_same_batch_twice_is_one(anonymous, tree, db):
     assert db.scalar(select(func.sum(Finding.count))) == 5
 
 
+def test_a_problem_seen_again_writes_nothing_that_has_not_changed(anonymous, tree, store, db):
+    """A column that is named in an UPDATE has its indexes written, and each is a page somewhere else."""
+    send(anonymous, tree.plant_key, [record(1)])
+    row = db.scalars(select(Finding)).one()
+    before = {column.name: getattr(row, column.name) for column in Finding.__table__.columns}
+    db.rollback()
+    written: list[str] = []
+
+    def note(_connection, _cursor, statement, *_rest):
+        if statement.startswith("UPDATE finding SET"):
+            written.append(statement)
+
+    event.listen(store.engine, "before_cursor_execute", note)
+    send(anonymous, tree.plant_key, [record(2, first_ns=START_NS + HOUR_NS, last_ns=START_NS + HOUR_NS), record(3)])
+    after = db.scalars(select(Finding)).one()
+    changed = {name for name, value in before.items() if getattr(after, name) != value}
+    assert (after.count, changed - {"updated_at"}) == (3, {"count", "last_seen"})
+    assert len(written) == 1
+    assert not any(name in written[0] for name in ("first_seen", "fingerprint", "message", "uid"))
+
+
 def test_the_same_sequence_twice_in_one_batch_is_one(anonymous, tree, db):
     answer = send(anonymous, tree.plant_key, [record(1), record(1)])
     assert (answer.json["stored"], answer.json["duplicates"]) == (1, 1)
@@ -218,7 +239,7 @@ BROKEN = {
     "an epoch of five thousand digits": b'{"epoch":' + b"1" * 5000 + b',"findings":[]}',
     "findings that are an object": b'{"epoch":1,"findings":{}}',
     "an unknown key": b'{"epoch":1,"findings":[],"organisation_id":2}',
-    "too many findings": b'{"epoch":1,"findings":[' + b",".join([b"1"] * 501) + b"]}",
+    "too many findings": b'{"epoch":1,"findings":[' + b",".join([b"1"] * 1001) + b"]}",
     "a hundred thousand nested lists": b'{"epoch":1,"findings":' + b"[" * 100_000 + b"]" * 100_000 + b"}",
     "bytes that are not UTF-8": b'{"epoch":1,"findings":["\xff"]}',
 }

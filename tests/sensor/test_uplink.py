@@ -171,10 +171,10 @@ def test_findings_arrive_as_they_were_spooled_and_leave_the_spool(console, spool
 
 
 def test_a_long_queue_goes_in_batches_that_the_console_takes(console, spool, connect, impatient):
-    fill(spool, 1201)
+    fill(spool, 2201)
     connect(console.url).drain(impatient[0], give_up_s=5)
-    assert console.batches == [500, 500, 201]
-    assert sorted(console.stored) == list(range(1, 1202))
+    assert console.batches == [1000, 1000, 201]
+    assert sorted(console.stored) == list(range(1, 2202))
 
 
 def test_no_request_is_longer_than_the_console_takes(console, spool, connect, impatient):

@@ -7,7 +7,7 @@ from datetime import datetime
 from sqlalchemy import BigInteger, ForeignKey, Index, String, Text, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
-from console.store.base import OrgOwned, where
+from console.store.base import BigId, OrgOwned, where
 
 
 class SensorEpoch(OrgOwned):
@@ -41,8 +41,9 @@ class SensorEpoch(OrgOwned):
 class FindingReceipt(OrgOwned):
     """One finding record as it arrived; (sensor, epoch, sequence) is its identity.
 
-    finding_id: the row it was counted into, None where it was rejected; reason: why. payload: a rejected record, whole
-    as far as limits allow, kept to be stored after all: it is a dead letter until it is replayed or discarded.
+    finding_id: the row it was counted into, which retention may have deleted since; None where it was rejected; reason:
+    why. payload: a rejected record, whole as far as limits allow, kept to be stored after all: it is a dead letter
+    until it is replayed or discarded.
     digest: of the content, so that the same identity with another content shows; None of old ones.
     """
 
@@ -56,7 +57,7 @@ class FindingReceipt(OrgOwned):
     epoch: Mapped[int] = mapped_column(BigInteger)
     sequence: Mapped[int] = mapped_column(BigInteger)
     received_at: Mapped[datetime]
-    finding_id: Mapped[int | None] = mapped_column(ForeignKey("finding.id"), index=True)
+    finding_id: Mapped[int | None] = mapped_column(BigId)  # no key: an index here is a page for each record
     count: Mapped[int] = mapped_column(BigInteger, default=0)
     reason: Mapped[str | None] = mapped_column(String(500))
     payload: Mapped[str | None] = mapped_column(Text)
