@@ -39,7 +39,7 @@ MAX_REPLY_BYTES = 32 * 1024 * 1024  # a hundred thousand indicators; a console t
 MAX_WHY = 200  # characters of what a console says, in a message to people
 
 HEARTBEAT_S = 10.0  # the console finds a sensor silent after three of them
-KNOCK_S = 4.0  # between heartbeats while the console does not answer: it may be back, and grave findings may wait
+KNOCK_S = 2.5  # between heartbeats while the console does not answer: it may be back, and grave findings may wait
 IDLE_S = 0.2
 LONGEST_LOOK_S = 1.0  # at what is on its way, before looking at the clock
 MAX_AT_ONCE = 3  # requests on their way: one is read here, one travels, one is stored there

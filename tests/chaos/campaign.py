@@ -126,19 +126,21 @@ def kill_at_random(
         if time.monotonic() > begin + 60 * minutes:
             return
         base = free.get()
-        with new_world(life_seed, base=base) as world:
-            wrong: list[str] = []
-            for at in range(0, wanted, ROUND):
-                if time.monotonic() > begin + 60 * minutes:
-                    break
-                done = min(ROUND, wanted - at)
-                wrong = _round(world, done)
-                report.progress(done)
-                tell(f"{report.killed} of {kills} kills")
-                if wrong:
-                    break
-            report.add(world, f"life with seed {life_seed}", wrong)
-        free.put(base)
+        try:
+            with new_world(life_seed, base=base) as world:
+                wrong: list[str] = []
+                for at in range(0, wanted, ROUND):
+                    if time.monotonic() > begin + 60 * minutes:
+                        break
+                    done = min(ROUND, wanted - at)
+                    wrong = _round(world, done)
+                    report.progress(done)
+                    tell(f"{report.killed} of {kills} kills")
+                    if wrong:
+                        break
+                report.add(world, f"life with seed {life_seed}", wrong)
+        finally:
+            free.put(base)  # whatever went wrong: the lives after it wait for one
 
     free: SimpleQueue[Backing] = SimpleQueue()
     with ExitStack() as stack:

@@ -118,7 +118,8 @@ def _receipts(store: Store) -> list[str]:
         rejected = session.scalars(select(FindingReceipt.reason).where(FindingReceipt.finding_id.is_(None))).all()
         wrong += [f"{len(rejected)} rejected: {rejected[0]}"] if rejected else []
         ours = Finding.rule_id.in_((SINGLE, REPEATED))
-        into = session.scalar(select(func.sum(FindingReceipt.count)).join(Finding).where(ours))
+        own_row = Finding.id == FindingReceipt.finding_id
+        into = session.scalar(select(func.sum(FindingReceipt.count)).join(Finding, own_row).where(ours))
         held = session.scalar(select(func.sum(Finding.count)).where(ours))
         wrong += [f"receipts count {into}, findings {held}"] if into != held else []
     return wrong
