@@ -5,20 +5,17 @@
 
 from __future__ import annotations
 
-import argparse
 import logging
 import os
-import signal
 import subprocess
 import threading
 import time
 from datetime import UTC, datetime
-from types import FrameType
 from zoneinfo import ZoneInfo
 
 from apscheduler.schedulers.background import BackgroundScheduler
 
-from console.beside import start_module
+from console.beside import begin, orphaned, run_module, start_module
 from console.notify.channels import channels
 from console.notify.dispatch import Dispatcher, steady
 from console.notify.link import Links
@@ -28,8 +25,6 @@ from console.services.silence import SilenceWatch
 from console.services.subscriptions import pull_due
 from console.settings import Settings, secret_key
 from console.sharing.taxii_client import Budget
-from console.store.engine import open_store
-from console.store.migrations import upgrade_once_there
 
 log = logging.getLogger(__name__)
 
@@ -41,16 +36,7 @@ JUMP_S = 2.0  # the wall clock moved against the steady one by more than this: i
 
 def run_worker(settings: Settings, parent: int | None = None) -> None:
     """Work until SIGTERM or SIGINT, or until the process `parent` is no longer our parent."""
-    stop = threading.Event()
-
-    def ask_to_stop(_number: int, _frame: FrameType | None) -> None:
-        stop.set()
-
-    signal.signal(signal.SIGTERM, ask_to_stop)
-    signal.signal(signal.SIGINT, ask_to_stop)
-    settings.data_dir.mkdir(parents=True, exist_ok=True)
-    store = open_store(settings.store_url)
-    upgrade_once_there(store)
+    store, stop = begin(settings)
     links = Links(secret_key(settings), settings.base_url)
     dispatcher = Dispatcher(store, channels(settings), links, ZoneInfo(settings.timezone))
     scheduler = BackgroundScheduler(timezone=UTC)
@@ -97,7 +83,7 @@ def _watch(scheduler: BackgroundScheduler, stop: threading.Event, parent: int | 
     """
     offset = time.time() - steady()
     while not stop.wait(TICK_S):
-        if parent is not None and os.getppid() != parent:
+        if orphaned(parent):
             log.warning("the console is gone; the notification worker ends with it")
             return
         moved = time.time() - steady() - offset
@@ -115,13 +101,7 @@ def start_beside(settings: Settings) -> subprocess.Popen[bytes]:
 
 def main() -> None:
     """`python -m console.notify.worker`: settings come from the environment."""
-    parser = argparse.ArgumentParser(description="Sends Fenghuo's notifications.")
-    parser.add_argument("--parent", type=int, help="end when this process is no longer the parent")
-    arguments = parser.parse_args()
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    logging.getLogger("apscheduler").setLevel(logging.ERROR)
-    logging.getLogger("httpx").setLevel(logging.WARNING)
-    run_worker(Settings(), arguments.parent)
+    run_module(run_worker, "Sends Fenghuo's notifications.", ("apscheduler", "httpx"))
     # Not sys.exit: that would wait for a thread whose receiver is still dripping.
     logging.shutdown()
     os._exit(0)
