@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Set
+from collections.abc import Container, Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -124,13 +124,12 @@ def ingest(session: Session, sensor: Sensor, batch: Checked, now: datetime) -> O
     life.rejected += len(aside)
     life.received += len(arrived)
     life.highest = max([life.highest, *arrived])
-    for sequence, record in sorted(batch.by_sequence.items()):  # known ones too: the range before may be new
-        if isinstance(record, FindingRecord) and record.loss is not None:
-            life.received += losses.take(session, life, sequence, sequence not in known, record.loss, now)
+    lost = losses.take(session, life, [*_losses(batch, known)], now)
+    life.received += lost.before
     life.duplicates += outcome.duplicates
     life.last_at = sensor.last_seen_at = now
     sensor.stopped_at = None
-    life.acknowledged = outcome.acknowledged = _acknowledged(session, life, set(arrived))
+    life.acknowledged = outcome.acknowledged = _acknowledged(session, life, set(arrived), lost.ranges)
     return outcome
 
 
@@ -223,13 +222,23 @@ def _receipt(life: SensorEpoch, sequence: int, now: datetime, **rest: Any) -> di
     }
 
 
-def _acknowledged(session: Session, life: SensorEpoch, arrived: Set[int]) -> int:
-    """Highest sequence up to which there is no gap; looks only at what came after the last answer."""
+def _losses(batch: Checked, known: Container[int]) -> Iterator[losses.Came]:
+    """Those of a batch in their order; known ones too, for the range before may be new."""
+    for sequence, record in sorted(batch.by_sequence.items()):
+        if isinstance(record, FindingRecord) and record.loss is not None:
+            yield losses.Came(sequence, sequence not in known, record.loss)
+
+
+def _acknowledged(session: Session, life: SensorEpoch, arrived: Set[int], lost: Mapping[int, int]) -> int:
+    """Highest sequence up to which there is no gap; looks only at what came after the last answer.
+
+    arrived, lost: sequences, and ranges of them (last by first), that are new.
+    """
     end, before = life.acknowledged, -1
     while end > before:
         before = end
-        while end + 1 in arrived:
-            end += 1
+        while end + 1 in arrived or end + 1 in lost:
+            end = max(end + 1, lost.get(end + 1, 0))
         if end == life.highest:
             return end  # nothing lies behind a gap
         end = _without_gap(session, life, losses.after(session, life, end))

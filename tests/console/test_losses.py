@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from records import EPOCH, record, send
-from sqlalchemy import func, select
+from sqlalchemy import event, func, select
 
 from console.services import losses, sensors
 from console.services.ingest import check, ingest
@@ -104,6 +104,23 @@ def test_a_loss_that_makes_no_sense_is_rejected_with_its_reason(anonymous, tree,
 def test_a_loss_of_more_than_can_be_checked_at_a_time_is_rejected(anonymous, tree):
     assert send(anonymous, tree.plant_key, [shed(1, MAX_SPAN)]).json["acknowledged"] == MAX_SPAN
     assert len(send(anonymous, tree.plant_key, [shed(MAX_SPAN + 1, 2 * MAX_SPAN + 1)]).json["rejected"]) == 1
+
+
+def test_a_batch_full_of_losses_asks_the_store_no_more_often_than_one_of_few(store, anonymous, tree, db):
+    """A spool at its quota sheds single findings, thousands of times: what it says of them must not stop its queue."""
+    asked: list[str] = []
+    event.listen(store.engine, "before_cursor_execute", lambda *given: asked.append(given[2]))
+    costs = []
+    for begin, number in ((0, 2), (100_000, 200)):
+        batch = [one for at in range(1, 10 * number, 10)
+                 for one in (record(begin + at), shed(begin + at + 1, begin + at + 9, scan_2=9))]  # fmt: skip
+        asked.clear()
+        assert send(anonymous, tree.plant_key, batch).json["rejected"] == []
+        costs.append(len(asked))
+    assert costs[1] <= costs[0] + 5
+    (lost,) = losses.lost(db, tree.plant, tree.plant_sensor_id)
+    assert (lost.findings, lost.events) == (9 * 202, 18 * 202)
+    assert len(losses.lost_ranges(db, tree.plant, tree.plant_sensor_id, 1000)) == 202
 
 
 def test_a_tally_that_does_not_add_up_is_counted_as_unknown(anonymous, tree, db):
