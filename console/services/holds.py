@@ -113,7 +113,7 @@ def in_force(now: datetime) -> ColumnElement[bool]:
 
 def holds_finding(now: datetime) -> ColumnElement[bool]:
     """Condition on Finding: a hold names it, its incident, or a time in which it was seen or arrived."""
-    linked = select(IncidentFinding.incident_id).where(IncidentFinding.finding_id == Finding.id)
+    linked = select(IncidentFinding.incident_id).where(IncidentFinding.finding_id == Finding.id).correlate(Finding)
     return exists().where(
         LegalHold.organisation_id == Finding.organisation_id,
         in_force(now),

@@ -12,7 +12,7 @@ from console.services import dead_letters, intake
 from console.services.actor import Role
 from console.services.dead_letters import Wanted
 from console.services.errors import ForbiddenError
-from console.store.models import AuditEntry, Finding, FindingReceipt, SensorEpoch
+from console.store.models import AuditEntry, Finding, FindingReceipt, IncidentEntry, SensorEpoch
 
 TOO_NEW = {"surprise": "of a newer version"}
 
@@ -151,3 +151,14 @@ def _administrator(db):
 
     organisation = db.scalars(select(FindingReceipt.organisation_id)).first()
     return Actor(None, "test", organisation, Role.ADMINISTRATOR)
+
+
+def test_who_counts_what_waits_does_not_go_through_all_receipts(store):
+    """A batch with a poisoned record asks for it, while it holds the store."""
+    waiting = select(FindingReceipt.id).where(FindingReceipt.organisation_id == 1, FindingReceipt.payload.is_not(None))
+    entries = select(IncidentEntry.id).where(IncidentEntry.organisation_id == 1, IncidentEntry.incident_id == 1)
+    with store.engine.connect() as connection:
+        for query, index in ((waiting, "ix_finding_receipt_dead_letter"), (entries, "ix_incident_entry_incident_id")):
+            text = str(query.compile(store.engine, compile_kwargs={"literal_binds": True}))
+            plan = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {text}").all()
+            assert index in plan[0][3]

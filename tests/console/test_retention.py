@@ -84,6 +84,21 @@ def test_what_an_incident_a_bulletin_or_a_hold_needs_stays(store, client, tree, 
         assert session.scalar(select(func.count(Incident.id))) == 2  # incidents and their timelines stay
 
 
+def test_a_hold_on_an_incident_keeps_its_findings_and_no_others(store, client, tree, clock):
+    send(client, tree.plant_key, [low(number) for number in range(1, 6)])
+    with store.transaction() as session:
+        by_rule = {f.rule_id: f.id for f in session.scalars(select(Finding))}
+        for rule in ("test.rule1", "test.rule2"):
+            opened = incidents.open_incident(session, tree.plant_analyst, [by_rule[rule]], clock())
+            incidents.close(session, tree.plant_analyst, opened.id, "confirmed", "done", clock())
+            if rule == "test.rule1":
+                holds.place(session, tree.plant, NewHold(incident=opened.number, reason="a lawsuit"), clock())
+    years_later(clock, 4_000)
+    retention.sweep(store, clock)
+    with store.reader() as session:
+        assert set(session.scalars(select(Finding.rule_id))) == {"test.rule1", "test.rule5"}  # 5: the newest row
+
+
 def test_a_time_that_is_held_keeps_all_that_happened_in_it(store, client, tree, clock):
     send(client, tree.plant_key, [low(1), low(2)])
     with store.transaction() as session:

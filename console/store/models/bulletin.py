@@ -30,7 +30,7 @@ class Bulletin(OrgOwned):
         Index(None, "organisation_id", "stix_id"),
     )
 
-    stix_id: Mapped[str] = mapped_column(String(300))
+    stix_id: Mapped[str] = mapped_column(String(300), index=True)
     series: Mapped[str] = mapped_column(String(36))
     version: Mapped[int]
     notice: Mapped[str] = mapped_column(String(16))
@@ -47,7 +47,7 @@ class Bulletin(OrgOwned):
     advice_zh: Mapped[str] = mapped_column(Text)
     techniques: Mapped[list[str]]
     source_name: Mapped[str] = mapped_column(String(200), default="")
-    finding_id: Mapped[int | None] = mapped_column(ForeignKey("finding.id"))
+    finding_id: Mapped[int | None] = mapped_column(ForeignKey("finding.id"), index=True)
     subscription_id: Mapped[int | None] = mapped_column(ForeignKey("subscription.id"), index=True)
     created_at: Mapped[datetime]
     created_by_id: Mapped[int | None] = mapped_column(ForeignKey("user_account.id"))

@@ -137,6 +137,7 @@ class IncidentEntry(OrgOwned, Base):
 
     __tablename__ = "incident_entry"
 
+    organisation_id: Mapped[int] = mapped_column(ForeignKey("organisation.id"))  # no index: a planner would prefer it
     incident_id: Mapped[int] = mapped_column(ForeignKey("incident.id"), index=True)
     at: Mapped[datetime]
     kind: Mapped[str] = mapped_column(String(32))

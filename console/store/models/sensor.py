@@ -65,7 +65,7 @@ class SensorTrouble(OrgOwned):
     kind: Mapped[str] = mapped_column(String(16))
     began_at: Mapped[datetime]
     ended_at: Mapped[datetime | None]
-    finding_id: Mapped[int | None] = mapped_column(ForeignKey("finding.id"))
+    finding_id: Mapped[int | None] = mapped_column(ForeignKey("finding.id"), index=True)
 
     sensor: Mapped[Sensor] = relationship()
 
