@@ -158,7 +158,10 @@ def test_who_counts_what_waits_does_not_go_through_all_receipts(store):
     waiting = select(FindingReceipt.id).where(FindingReceipt.organisation_id == 1, FindingReceipt.payload.is_not(None))
     entries = select(IncidentEntry.id).where(IncidentEntry.organisation_id == 1, IncidentEntry.incident_id == 1)
     with store.engine.connect() as connection:
-        for query, index in ((waiting, "ix_finding_receipt_dead_letter"), (entries, "ix_incident_entry_incident_id")):
+        for query, index in (
+            (waiting, "ix_finding_receipt_dead_letter"),
+            (entries, "ix_incident_entry_organisation_id_incident_id"),
+        ):
             text = str(query.compile(store.engine, compile_kwargs={"literal_binds": True}))
             plan = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {text}").all()
             assert index in plan[0][3]

@@ -136,8 +136,9 @@ class IncidentEntry(OrgOwned, Base):
     """
 
     __tablename__ = "incident_entry"
+    __table_args__ = (Index(None, "organisation_id", "incident_id"),)
 
-    organisation_id: Mapped[int] = mapped_column(ForeignKey("organisation.id"))  # no index: a planner would prefer it
+    organisation_id: Mapped[int] = mapped_column(ForeignKey("organisation.id"))  # no index of its own
     incident_id: Mapped[int] = mapped_column(ForeignKey("incident.id"), index=True)
     at: Mapped[datetime]
     kind: Mapped[str] = mapped_column(String(32))

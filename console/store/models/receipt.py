@@ -53,7 +53,7 @@ class FindingReceipt(OrgOwned):
         Index("ix_finding_receipt_dead_letter", "organisation_id", "id", **where("payload IS NOT NULL")),
     )
 
-    organisation_id: Mapped[int] = mapped_column(ForeignKey("organisation.id"))  # no index: a planner would prefer it
+    organisation_id: Mapped[int] = mapped_column(ForeignKey("organisation.id"))  # no index of its own
     sensor_id: Mapped[int] = mapped_column(ForeignKey("sensor.id"))
     epoch: Mapped[int] = mapped_column(BigInteger)
     sequence: Mapped[int] = mapped_column(BigInteger)

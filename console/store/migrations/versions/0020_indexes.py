@@ -13,12 +13,17 @@ down_revision = "0019"
 
 GONE = (("finding_receipt", "organisation_id"), ("incident_entry", "organisation_id"))
 # What a finding that is deleted is looked for in, and what a finding about an indicator is.
-MADE = (("bulletin", "finding_id"), ("sensor_trouble", "finding_id"), ("bulletin", "stix_id"))
+MADE = (
+    ("bulletin", "finding_id"),
+    ("sensor_trouble", "finding_id"),
+    ("bulletin", "stix_id"),
+    ("incident_entry", "organisation_id", "incident_id"),
+)
 
 
 def upgrade() -> None:
     """Drop and make them."""
     for table, column in GONE:
         op.drop_index(op.f(f"ix_{table}_{column}"), table_name=table)
-    for table, column in MADE:
-        op.create_index(op.f(f"ix_{table}_{column}"), table, [column])
+    for table, *columns in MADE:
+        op.create_index(op.f(f"ix_{table}_{'_'.join(columns)}"), table, columns)
