@@ -117,7 +117,7 @@ def _add(path: str, target: Target) -> int:
     if recorder.known:
         click.echo(f"{path}: archived before")
         return 0
-    for _ in pipeline.run(watched(ahead(capture), path)):
+    for _ in pipeline.run(ahead(watched(capture, path))):
         pass
     for warning in capture.warnings:
         complain(warning)

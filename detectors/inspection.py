@@ -87,7 +87,7 @@ def _run(
     source: Iterable[FrameBatch] = merged if merged is not None else captures[0]
     name = captures[0].path if named and merged is None else ""
     pipeline = Pipeline(dataclasses.replace(options, capture=name))
-    findings = merge(pipeline.run(watched(ahead(source), title)))
+    findings = merge(pipeline.run(ahead(watched(source, title))))
     if merged is not None:
         findings = [_led_back(finding, merged) for finding in findings]
     return findings, sum(capture.frames for capture in captures), pipeline.events

@@ -246,7 +246,7 @@ class Pipeline:
 
     def run(self, frame_batches: Iterable[FrameBatch]) -> Iterator[Finding]:
         """Findings as they are made. Traffic never raises; a detector that fails is reported and left out."""
-        for batch in self.decoder.decode(self._remembered(frame_batches)):
+        for batch in self.decoder.decode(frame_batches, self.scene.remember):
             self.scene.advance(batch)
             self.events += batch.size
             self._by_protocol += np.bincount(batch.columns.protocol, minlength=len(Protocol))[: len(Protocol)]
@@ -300,11 +300,6 @@ class Pipeline:
             for old in before.detectors:
                 if isinstance(new, AssetChanged) and isinstance(old, AssetChanged):
                     new.take_over(old)
-
-    def _remembered(self, frame_batches: Iterable[FrameBatch]) -> Iterator[FrameBatch]:
-        for frames in frame_batches:
-            self.scene.remember(frames)
-            yield frames
 
     def _ask(self, batch: EventBatch | None) -> Iterator[Finding]:
         """What every detector says about a batch, or at the end (None)."""

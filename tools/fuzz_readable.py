@@ -60,7 +60,7 @@ def main() -> None:
         message = messages[0]
         message.protocol, message.at, message.octets = protocol, skip, len(data) - skip
         message.to_server = data[0] & 1
-        READERS[protocol](data, data, messages, 1, np.uint64(7), pdus)
+        READERS[protocol](data, data, messages, 0, 1, np.uint64(7), pdus)
         for request in (None, payload[skip:]):
             fields = explain(payload[skip:], Kind(int(pdus[0].kind) or 1), request)
             assert set(fields) <= set(FIELDS), sorted(set(fields) - set(FIELDS))

@@ -66,7 +66,7 @@ def list_assets(
             worst = 2
             continue
         inventory.begin(path if len(paths) > 1 else "")
-        for _ in Pipeline(detectors=[Surveyor(inventory)]).run(watched(ahead(capture), path)):
+        for _ in Pipeline(detectors=[Surveyor(inventory)]).run(ahead(watched(capture, path))):
             pass
         read += 1
         for warning in capture.warnings:

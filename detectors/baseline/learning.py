@@ -18,6 +18,6 @@ def learn_captures(paths: Sequence[str], known: Baseline | None = None) -> Basel
     learned = Baseline() if known is None else known
     for capture in [open_capture(path) for path in paths]:
         learner = Learner(learned.merge, source=safe(capture.path))
-        for _ in Pipeline(detectors=[learner]).run(watched(ahead(capture), capture.path)):
+        for _ in Pipeline(detectors=[learner]).run(ahead(watched(capture, capture.path))):
             pass
     return learned

@@ -31,14 +31,30 @@ class _Next(Thread):
             raise self._error
         return self._batch
 
+    @property
+    def ready(self) -> bool:
+        """Whether there is a batch that `result` would give at once."""
+        return not self.is_alive() and self._batch is not None
 
-def ahead(batches: Iterable[FrameBatch]) -> Iterator[FrameBatch]:
+
+class ahead(Iterator[FrameBatch]):  # noqa: N801 (used as a function, like those of itertools)
     """The same batches in the same order, each read while its predecessor is worked on; one is held more at a time.
 
     For captures, not for a live ring, which takes the memory of a batch back when the next one is asked for.
     """
-    iterator = iter(batches)
-    following = _Next(iterator)
-    while (batch := following.result()) is not None:
-        following = _Next(iterator)
-        yield batch
+
+    def __init__(self, batches: Iterable[FrameBatch]) -> None:
+        self._batches = iter(batches)
+        self._following = _Next(self._batches)
+
+    def __next__(self) -> FrameBatch:
+        batch = self._following.result()
+        if batch is None:
+            raise StopIteration
+        self._following = _Next(self._batches)
+        return batch
+
+    @property
+    def ready(self) -> bool:
+        """Whether the next batch has been read; it may be taken although its predecessors are still held."""
+        return self._following.ready

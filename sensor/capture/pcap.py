@@ -8,12 +8,14 @@ write longer frames than they promised.
 
 from __future__ import annotations
 
+import sys
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from sensor.compiled import njit
+from sensor.decode.load import u32be, u32le
 
 HEADER_BYTES = 24
 MODIFIED_EXTRA_BYTES = 8  # interface index, protocol, packet type, padding
@@ -21,6 +23,8 @@ MODIFIED_EXTRA_BYTES = 8  # interface index, protocol, packet type, padding
 # No link layer that carries industrial traffic has longer frames (jumbo frames: 9,216 bytes; offloaded segments:
 # 64 KiB), and tshark draws the same line. A longer record is damage or malice; nothing after it can be found.
 MAX_FRAME_BYTES = 256 * 1024
+
+SPARE = 4  # sets of columns kept for use again: one is being filled, one waits, one or two are worked on
 
 Bytes = npt.NDArray[np.uint8]
 Int = Any  # int or np.int64: compiled code makes no difference between them
@@ -63,19 +67,13 @@ def parse_header(start: bytes) -> PcapHeader:
     return PcapHeader(big, fraction_ns, 16 + extra, link, words[0], words[1])
 
 
-@njit(cache=True, nogil=True, boundscheck=True)
+@njit(cache=True, nogil=True, boundscheck=True, forceinline=True)
 def u32(buf: Bytes, at: Int, big_endian: bool) -> Int:
     """32-bit number at `at` in the given byte order, as int64."""
-    a = np.int64(buf[at])
-    b = np.int64(buf[at + 1])
-    c = np.int64(buf[at + 2])
-    d = np.int64(buf[at + 3])
-    if big_endian:
-        return (a << 24) | (b << 16) | (c << 8) | d
-    return (d << 24) | (c << 16) | (b << 8) | a
+    return u32be(buf, at) if big_endian else u32le(buf, at)
 
 
-@njit(cache=True, nogil=True, boundscheck=True)
+@njit(cache=True, nogil=True, boundscheck=True, forceinline=True)
 def wire_length(claimed: Int, captured: Int) -> Int:
     """A frame's length on the wire: never less than what is there, and within int32 whatever the file claims."""
     return min(max(claimed, captured), np.int64(0x7FFFFFFF))
@@ -145,6 +143,23 @@ def empty_columns(rows: int) -> Columns:
         wire=np.empty(rows, dtype=np.int32),
         link=np.empty(rows, dtype=np.int32),
     )
+
+
+class Spare:
+    """Columns that are used again once nobody holds a batch made of them: new memory costs more than to fill it."""
+
+    def __init__(self, rows: int) -> None:
+        self._rows = rows
+        self._known: list[Columns] = []
+
+    def take(self) -> Columns:
+        """Columns that nobody else holds."""
+        for columns in self._known:
+            # The columns themselves, the loop and the call hold a reference each; batches hold more.
+            if all(sys.getrefcount(column) == 3 for column in columns):
+                return columns
+        self._known = [*self._known[1 - SPARE :], empty_columns(self._rows)]
+        return self._known[-1]
 
 
 class PcapIndex:

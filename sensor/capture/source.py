@@ -19,7 +19,7 @@ from sensor.capture.pcap import (
     MAX_FRAME_BYTES,
     OVERSIZE,
     PcapIndex,
-    empty_columns,
+    Spare,
     is_pcap,
     parse_header,
 )
@@ -112,10 +112,11 @@ class Capture(Iterator[FrameBatch]):
 
     def _read(self) -> Generator[FrameBatch]:
         at = self._index.start
+        spare: Spare | None = None
         while True:
             window, base, last = self._windows.window(at)
-            room = min(MAX_BATCH_FRAMES, len(window) // SMALLEST_RECORD_BYTES + 1)
-            columns = empty_columns(room)
+            spare = spare or Spare(min(MAX_BATCH_FRAMES, len(window) // SMALLEST_RECORD_BYTES + 1))
+            columns = spare.take()
             after, frames, status = self._index.index(window, at - base, columns)
             first = self.frames + 1
             self.frames += frames

@@ -12,6 +12,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import numpy as np
 
@@ -19,7 +20,7 @@ from sensor.compiled import INTERPRETED
 from sensor.decode import exchange, kernel, link
 from sensor.decode.messages import drain_address
 from sensor.decode.pdu import PDU, Kind, Protocol
-from sensor.decode.read import READERS
+from sensor.decode.read import READERS, reader_address
 from sensor.decode.state import EVENTS_OF_BATCH, MESSAGE, OCTET, PACKET, STATE
 from sensor.decode.streams import irregular_address
 from sensor.kernel_cache import VARIABLE, compiled_before
@@ -42,18 +43,8 @@ def _frames() -> None:
 
 def _settle() -> None:
     """The pass that makes events, given no message."""
-    nothing = untouched(1, MESSAGE), untouched(1, PDU)
-    exchange.settle(*nothing, 0, untouched(1, STATE), untouched(1, EVENTS_OF_BATCH), 0)
-
-
-def _reader(protocol: int) -> Callable[[], None]:
-    """The second pass over the messages of one protocol, given none."""
-
-    def compile_it() -> None:
-        seed = untouched(1, STATE)[0].used[0].seed
-        READERS[protocol](NOTHING, NOTHING, untouched(1, MESSAGE), 0, seed, untouched(1, PDU))
-
-    return compile_it
+    pdus, events = untouched(1, PDU), untouched(1, EVENTS_OF_BATCH)
+    exchange.settle(NOTHING, NOTHING, untouched(1, MESSAGE), 0, pdus, 0, untouched(1, STATE), events, 0)
 
 
 # One message of each protocol, and more where one does not lead to every compiled function that explaining it calls.
@@ -83,7 +74,7 @@ PARTS: dict[str, Callable[[], object]] = {  # the longest first
     "frames": _frames,
     "irregular": irregular_address,
     "slow": SlowReader.compile_ahead,
-    **{Protocol(number).name.lower(): _reader(number) for number in READERS},
+    **{Protocol(number).name.lower(): partial(reader_address, number) for number in READERS},
     "settle": _settle,
 }
 COMMON = ("framing", "irregular", "frames")  # what every capture needs; a protocol's reader waits until it is met

@@ -12,6 +12,7 @@ from sensor.compiled import njit
 from sensor.decode.borrow import borrow
 from sensor.decode.flows import spread
 from sensor.decode.pdu import MAY_BE_ANSWERED, NO_VALUE, Anomaly, Kind, Outcome, Protocol, mix
+from sensor.decode.read import read
 from sensor.decode.state import ANSWER_WITHIN_NS, PENDING, PENDING_WAYS, UNANSWERED_AFTER_NS
 
 DNP3 = int(Protocol.DNP3)
@@ -22,6 +23,7 @@ ASKED, ANSWERED, REFUSED = int(Outcome.ASKED), int(Outcome.ANSWERED), int(Outcom
 UNANSWERED, UNSOLICITED = int(Outcome.UNANSWERED), int(Outcome.UNSOLICITED)
 ORPHAN, REPEATED = int(Anomaly.ORPHAN), int(Anomaly.REPEATED)
 NOTHING, SOUND = np.int64(NO_VALUE), np.uint32(0)  # numpy scalars: see messages.py
+AT_A_TIME = 256  # messages that are read and settled: their PDUs stay in the nearest cache
 DNP3_REFUSALS = 0x7F0007  # control status, IIN2.0 to IIN2.2; the other indications are the device's health
 DNP3_SELF = 0xFFFC  # "whoever you are": the answer comes from the address that the station has (IEEE 1815, 9.2)
 
@@ -325,15 +327,25 @@ def _settle(s, m, pdu, e, i):
 
 
 @njit(cache=True, nogil=True, boundscheck=True)
-def settle(messages, pdus, count, state, events, at):
+def settle(frames, assembled, messages, unread, pdus, count, state, events, at):
     """Third pass: the first `count` messages and their PDUs become rows of the columns of `events`, from `at` on.
 
-    It touches nothing of `state` that the first pass writes, so that both may run at the same time.
+    unread: a bit for each protocol whose messages the second pass has left alone: they are read here, few at a time,
+    and `pdus` is scratch. Nothing of `state` is touched that the first pass writes, so that both may run at one time.
     """
+    frames, assembled = borrow(frames), borrow(assembled)
     messages, pdus, events = borrow(messages), borrow(pdus), borrow(events)
     s = state[0]
-    for i in range(count):
-        _settle(s, messages[i], pdus[i], events[0], at + i)
+    u = s.settled[0]
+    for begin in range(0, count, AT_A_TIME):
+        stop = min(begin + AT_A_TIME, count)
+        first = begin if unread else 0
+        if unread:
+            for protocol in range(len(u.readers)):
+                if unread >> protocol & 1:
+                    read(protocol, u.readers[protocol], frames, assembled, messages, begin, stop, u.seed, pdus)
+        for i in range(begin, stop):
+            _settle(s, messages[i], pdus[i - first], events[0], at + i)
 
 
 @njit(cache=True, nogil=True, boundscheck=True)

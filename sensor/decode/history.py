@@ -17,7 +17,7 @@ HALF = HISTORY_BYTES // 2
 NOTHING = np.int64(0)
 
 
-@njit(cache=True, nogil=True, boundscheck=True)
+@njit(cache=True, nogil=True, boundscheck=True, forceinline=True)
 def remember(s, side, buf, at, end, clean):
     """Keep the bytes buf[at:end] that were read last, `next_seq` being behind them.
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 import numpy as np
 
 from sensor.compiled import njit
-from sensor.decode import flows, fragments, link, streams
+from sensor.decode import flows, fragments, link, shortcut, streams
 from sensor.decode.borrow import borrow
 from sensor.decode.messages import FOREIGN, IN_ASSEMBLED, IN_FRAMES, drain, publication
 from sensor.decode.state import DATAGRAM_BYTES, READINGS_OF_FRAME
@@ -43,7 +43,7 @@ def walk(data, ts_ns, offset, captured, wire, linktype, first, begin, state, mes
             if row < 0:
                 continue
             now, frame = s.ready[row].ts_ns, s.ready[row].frame
-            buf, inside = out, IN_ASSEMBLED
+            buf, inside, met = out, IN_ASSEMBLED, shortcut.STRANGE
             verdict = link.peel(out, packet)
         else:
             counters.frames += 1
@@ -54,7 +54,10 @@ def walk(data, ts_ns, offset, captured, wire, linktype, first, begin, state, mes
             used.last_ns = max(used.last_ns, now)
             used.readings_left = READINGS_OF_FRAME
             buf, inside = data, IN_FRAMES
-            verdict = link.parse(data, offset[i], captured[i], wire[i], linktype[i], packet)
+            met = shortcut.find(s, data, offset[i], captured[i], linktype[i], packet)
+            verdict = link.OK
+            if met < 0:
+                verdict = link.parse(data, offset[i], captured[i], wire[i], linktype[i], packet)
             i += 1
         if verdict == link.FRAGMENT:
             fragments.add(s, buf, packet, now, frame)
@@ -69,10 +72,16 @@ def walk(data, ts_ns, offset, captured, wire, linktype, first, begin, state, mes
             else:
                 counters.other += 1
             continue
-        row = flows.conversation(s, packet, now, frame)
-        if row < 0:
-            counters.other += 1
-            continue
+        if met >= 0:
+            row, forward = np.int64(s.shortcuts[met].row - 1), np.int64(s.shortcuts[met].forward)
+        else:
+            row = flows.conversation(s, packet, now, frame)
+            if row < 0:
+                counters.other += 1
+                continue
+            forward = np.int64(1 if flows.sent_by_a(s.conversations[row], packet) else 0)
+            if met < shortcut.STRANGE:
+                shortcut.learn(s, -2 - met, data, offset[i - 1], row, forward)
         c = s.conversations[row]
         c.last_ns = now
         if c.framing == FOREIGN:
@@ -81,7 +90,6 @@ def walk(data, ts_ns, offset, captured, wire, linktype, first, begin, state, mes
                 continue
             c.framing = c.promised  # the same ends open another connection
             c.tries = 0
-        forward = 1 if flows.sent_by_a(c, packet) else 0
         if packet.end + packet.missing > packet.at:
             if forward:
                 c.frames_a += 1

@@ -28,6 +28,11 @@ def u32be(buf: Any, at: Any) -> Any:
     return (u16be(buf, at) << 16) | u16be(buf, at + 2)
 
 
+def u32le(buf: Any, at: Any) -> Any:
+    """Little-endian 32-bit number at `at`, as int64."""
+    return u16le(buf, at) | (u16le(buf, at + 2) << 16)
+
+
 def u64be(buf: Any, at: Any) -> Any:
     """Big-endian 64-bit number at `at`, as int64 of the same bits: store it in an unsigned field."""
     return (u32be(buf, at) << 32) | u32be(buf, at + 4)
@@ -74,4 +79,5 @@ def _compiled_forms() -> None:
     _compile(u16be, 2, big=True)
     _compile(u16le, 2, big=False)
     _compile(u32be, 4, big=True)
+    _compile(u32le, 4, big=False)
     _compile(u64be, 8, big=True)

@@ -39,6 +39,7 @@ GAP, SPLIT = np.uint32(Anomaly.GAP), np.uint32(Anomaly.SPLIT)
 CHECKSUM, SEQUENCE = np.uint32(Anomaly.CHECKSUM), np.uint32(Anomaly.SEQUENCE)
 IN_FRAMES, IN_ASSEMBLED = np.uint8(0), np.uint8(1)  # `inside`: which buffer a message lies in
 AS_S7COMM, AS_S7COMM_PLUS = np.uint8(Protocol.S7COMM), np.uint8(Protocol.S7COMM_PLUS)
+AS_MODBUS = np.uint8(Protocol.MODBUS)
 AS_DNP3, AS_MMS, AS_GOOSE = np.uint8(Protocol.DNP3), np.uint8(Protocol.MMS), np.uint8(Protocol.GOOSE)
 NO_LINK = np.int64(-1)
 
@@ -309,6 +310,16 @@ def _drain_by_address():
             )
 
         return compiled
+
+
+@njit(cache=True, nogil=True, boundscheck=True, forceinline=True)
+def take(s, messages, out, side, conversation, forward, ts_ns, frame, buf, at, end, inside):
+    """What `drain` does with a whole segment. Nearly every one of Modbus bears one ADU, which is taken here."""
+    c = s.conversations[conversation]
+    if c.framing == MODBUS and c.messages and not side.searching and modbus.alone(buf, at, end):
+        _emit(s, messages, side, AS_MODBUS, conversation, forward, ts_ns, frame, at, end, inside, NO_LINK)
+        return end
+    return drain(s, messages, out, side, conversation, forward, ts_ns, frame, buf, at, end, inside)
 
 
 def drain_address() -> int:

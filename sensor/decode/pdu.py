@@ -107,7 +107,7 @@ PDU = record(
 NO_VALUE = np.iinfo(np.int64).min
 
 
-@njit(cache=True, nogil=True, boundscheck=True)
+@njit(cache=True, nogil=True, boundscheck=True, forceinline=True)
 def clear(pdu):
     """Set every field of a PDU record to its absent value."""
     pdu.protocol = 0

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from sensor.compiled import njit
+from sensor.decode import shortcut
 from sensor.decode.state import PENDING
 from sensor.decode.streams import forget
 
@@ -20,8 +21,8 @@ RETRY_NS = 10 * 10**9  # looking costs a walk over all rows, so it is not done m
 
 
 def due(used: Any, rows: int) -> bool:
-    """Whether so few of the `rows` of the table are left that some should be freed."""
-    return bool(int(used.conversations) - int(used.free_count) > rows - rows // 8)
+    """Whether so few of the `rows` of the table are left that some should be freed. used: (1,) USED."""
+    return bool(used["conversations"][0] - used["free_count"][0] > rows - rows // 8)
 
 
 @njit(cache=True, nogil=True, boundscheck=True)
@@ -53,6 +54,7 @@ def recycle(state, now_ns):
     u.free_count += freed
     if freed:
         u.recycled += 1
+        shortcut.forget(s)
         mask = u.conversation_mask
         slots = s.conversation_slots
         slots[: mask + 1] = 0

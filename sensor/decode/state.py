@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sensor.behaviours import BEHAVIOUR
+from sensor.decode.pdu import Protocol
 from sensor.decode.stream_tables import (
     AGES,
     HISTORIES,
@@ -39,6 +40,7 @@ from sensor.records import record, untouched
 # Caps, each with its reason. Reaching one is counted in COUNTERS and never an error.
 MAX_CONVERSATIONS = 1 << 20  # industrial links have tens; a million is a flood, 250 MB
 MAX_HOSTS = 1 << 20
+SHORTCUTS = 1 << 10  # directions whose frames are known by a few words: see shortcut.py
 MAX_BEHAVIOURS = 1 << 20  # real plants have hundreds; beyond this new ones share the last row
 PENDING = 1 << 16  # requests that wait for their answer
 PENDING_WAYS = 16  # places of one set, before the oldest request is retired as unanswered
@@ -94,6 +96,15 @@ CONVERSATION = record(
         ("next_free", "i4"),  # row + 1 of a free row
     ]
 )  # fmt: skip
+
+SHORTCUT = record(  # a direction of a conversation over TCP and IPv4
+    [
+        ("hosts", "i8"),  # both addresses, that of the sender in the upper half
+        ("ports", "i8"),  # likewise
+        ("row", "i4"),  # of the conversation, + 1; 0 in an empty slot
+        ("forward", "i4"),
+    ]
+)
 
 WAITING = record(  # one request that waits for its answer
     [
@@ -261,6 +272,7 @@ SETTLED = record(
         ("waiting_retired", "i8"),  # requests given up although they were young, for want of a place
         ("unanswered", "i8"),
         ("seed", "u8"),
+        ("readers", "i8", (len(Protocol),)),  # addresses, of those that were met
         ("keys", "u8", (12,)),  # secret odd factors, one for each field of a behaviour's identity
     ]
 )
@@ -277,6 +289,7 @@ STATE = record(
         ("conversations", CONVERSATION, (MAX_CONVERSATIONS,)),
         ("conversation_slots", "i4", (2 * MAX_CONVERSATIONS,)),
         ("blank", CONVERSATION, (1,)),  # stays as it is
+        ("shortcuts", SHORTCUT, (SHORTCUTS,)),
         (
             "sides",
             SIDE,

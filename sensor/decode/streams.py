@@ -15,7 +15,7 @@ from sensor.compiled import INTEGER, SMALL, Rows, address_of, for_the_compiler, 
 from sensor.decode import history, parks, readings
 from sensor.decode.apart import caller
 from sensor.decode.link import ACK, SYN
-from sensor.decode.messages import IN_ASSEMBLED, drain
+from sensor.decode.messages import IN_ASSEMBLED, drain, take
 from sensor.decode.octets import copy
 from sensor.decode.parks import WRAP, distance
 from sensor.decode.readings import GAP
@@ -358,7 +358,7 @@ def segment(s, messages, out, conversation, forward, ts_ns, frame, buf, packet, 
     side.next_seq = (side.next_seq + end - at) & (WRAP - 1)
     history.remember(s, side, buf, at, end, side.assembly < 0)
     side.split = 0
-    rest = drain(s, messages, out, side, conversation, forward, ts_ns, frame, buf, at, end, inside)
+    rest = take(s, messages, out, side, conversation, forward, ts_ns, frame, buf, at, end, inside)
     if rest < end:
         hold(s, side, frame, buf, rest, end)
 

@@ -12,9 +12,9 @@ from typing import Any
 
 from sensor.decode.pdu import Kind
 from sensor.protocols.modbus_explain import explain_pdu
-from sensor.protocols.modbus_kernel import HEADER_BYTES, frame, probe, proof, read
+from sensor.protocols.modbus_kernel import HEADER_BYTES, alone, frame, probe, proof, read
 
-__all__ = ["explain", "frame", "probe", "proof", "read"]
+__all__ = ["alone", "explain", "frame", "probe", "proof", "read"]
 
 
 def explain(pdu: bytes, kind: Kind, request: bytes | None = None) -> dict[str, Any]:

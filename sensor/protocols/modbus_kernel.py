@@ -12,7 +12,7 @@ from __future__ import annotations
 import numpy as np
 
 from sensor.compiled import njit
-from sensor.decode.load import u16be
+from sensor.decode.load import u16be, u32be
 from sensor.decode.pdu import MAY_BE_ANSWERED, Anomaly, Kind
 from sensor.protocols import modbus_tables as t
 from sensor.protocols.modbus_pdu import read_pdu
@@ -56,6 +56,13 @@ def frame(buf, at, end):
     return 6 + length
 
 
+@njit(cache=True, nogil=True, boundscheck=True, forceinline=True)
+def alone(buf, at, end):
+    """Whether buf[at:end] is one ADU and nothing else, told by one word: the protocol id and the length."""
+    have = end - at
+    return HEADER_BYTES < have <= 6 + MAX_LENGTH and u32be(buf, at + 2) == have - 6
+
+
 @njit(cache=True, nogil=True, boundscheck=True)
 def probe(buf, at, end):
     """Whether a whole ADU begins at `at` that is all that the standard allows, followed by nothing or by another.
@@ -86,7 +93,7 @@ def proof(buf, at, end):
     return 1 if _KNOWN[buf[at + HEADER_BYTES] & 0x7F] or size == end - at else -1
 
 
-@njit(cache=True, nogil=True, boundscheck=True)
+@njit(cache=True, nogil=True, boundscheck=True, forceinline=True)
 def read(buf, at, end, kind, seed, pdu):
     """Fill one PDU record from the whole ADU buf[at:end].
 

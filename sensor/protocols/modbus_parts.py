@@ -24,7 +24,7 @@ CANOPEN, DEVICE_IDENTIFICATION = t.CANOPEN, t.DEVICE_IDENTIFICATION
 FILE_REFERENCE_TYPE, MAX_FILE_RECORD = t.FILE_REFERENCE_TYPE, t.MAX_FILE_RECORD
 
 
-@njit(cache=True, nogil=True, boundscheck=True)
+@njit(cache=True, nogil=True, boundscheck=True, forceinline=True)
 def exactly(at, end, size, pdu):
     """Whether buf[at:end] has at least `size` bytes; any other number than `size` is an anomaly."""
     if end - at != size:
@@ -32,7 +32,7 @@ def exactly(at, end, size, pdu):
     return end - at >= size
 
 
-@njit(cache=True, nogil=True, boundscheck=True)
+@njit(cache=True, nogil=True, boundscheck=True, forceinline=True)
 def address_range(buf, at, most, pdu):
     """Address and quantity of a request."""
     pdu.object = u16be(buf, at)
@@ -63,7 +63,7 @@ def single_write(buf, at, end, function, pdu):
         pdu.value = u16be(buf, at + 2)
 
 
-@njit(cache=True, nogil=True, boundscheck=True)
+@njit(cache=True, nogil=True, boundscheck=True, forceinline=True)
 def values(buf, at, end, bits, pdu):
     """A byte count and so many bytes of bits or registers."""
     size = end - at

@@ -58,7 +58,7 @@ UMAS_OK, UMAS_ERROR = t.UMAS_OK, t.UMAS_ERROR
 MAX_QUANTITY_WRITTEN, MAX_FIFO_COUNT = t.MAX_QUANTITY_WRITTEN, t.MAX_FIFO_COUNT
 
 
-@njit(cache=True, nogil=True, boundscheck=True)
+@njit(cache=True, nogil=True, boundscheck=True, forceinline=True)
 def read_pdu(buf, at, end, kind, seed, pdu):
     """Fill kind, expects and what the PDU buf[at:end] says: a function code and its data, at least one byte.
 
@@ -76,7 +76,13 @@ def read_pdu(buf, at, end, kind, seed, pdu):
         _exception(buf, at + 1, end, kind, pdu)
     elif kind == REQUEST:
         pdu.expects = 1
-        _request(buf, at + 1, end, function, seed, pdu)
+        if 0 < function <= READ_INPUT_REGISTERS:  # nearly all: not worth a call
+            if exactly(at + 1, end, 4, pdu):
+                address_range(buf, at + 1, _MAX_QUANTITY[function], pdu)
+        else:
+            _request(buf, at + 1, end, function, seed, pdu)
+    elif 0 < function <= READ_INPUT_REGISTERS:
+        values(buf, at + 1, end, function <= READ_DISCRETE_INPUTS, pdu)
     else:
         _response(buf, at + 1, end, function, pdu)
 
@@ -98,10 +104,7 @@ def _exception(buf, at, end, kind, pdu):
 @njit(cache=True, nogil=True, boundscheck=True)
 def _request(buf, at, end, function, seed, pdu):
     size = end - at
-    if function <= READ_INPUT_REGISTERS:
-        if function > 0 and exactly(at, end, 4, pdu):
-            address_range(buf, at, _MAX_QUANTITY[function], pdu)
-    elif function in (WRITE_SINGLE_COIL, WRITE_SINGLE_REGISTER):
+    if function in (WRITE_SINGLE_COIL, WRITE_SINGLE_REGISTER):
         single_write(buf, at, end, function, pdu)
     elif function in (WRITE_MULTIPLE_COILS, WRITE_MULTIPLE_REGISTERS):
         if size < 5:
@@ -165,9 +168,8 @@ def _request(buf, at, end, function, seed, pdu):
 @njit(cache=True, nogil=True, boundscheck=True)
 def _response(buf, at, end, function, pdu):
     size = end - at
-    if function <= READ_INPUT_REGISTERS or function == READ_WRITE_REGISTERS:
-        if function > 0:
-            values(buf, at, end, 0 < function <= READ_DISCRETE_INPUTS, pdu)
+    if function == READ_WRITE_REGISTERS:
+        values(buf, at, end, False, pdu)
     elif function in (WRITE_SINGLE_COIL, WRITE_SINGLE_REGISTER):
         single_write(buf, at, end, function, pdu)
     elif function in (WRITE_MULTIPLE_COILS, WRITE_MULTIPLE_REGISTERS):

@@ -301,6 +301,22 @@ def test_large_captures_come_in_bounded_batches_with_no_frame_lost_between(tmp_p
     assert max(length for _, length in sizes) <= 10_000 + 4096 + 2000
 
 
+def test_columns_are_used_again_only_when_nobody_holds_what_was_made_of_them(tmp_path, monkeypatch):
+    made = []
+    monkeypatch.setattr(windows, "WINDOW_BYTES", 10_000)
+    monkeypatch.setattr(pcap, "empty_columns", lambda rows, make=pcap.empty_columns: made.append(rows) or make(rows))
+    path = tmp_path / "c"
+    path.write_bytes(pcap_file([(i, 0, bytes([i % 251]) * 200, 200) for i in range(600)]))
+    sizes = [batch.size for batch in open_capture(path)]
+    assert len(sizes) > 3 * pcap.SPARE
+    assert len(made) <= 2
+    made.clear()
+    held = [batch.ts_ns[1:3] for batch in open_capture(path)]
+    assert len(made) == len(sizes)
+    firsts = np.cumsum([0, *sizes[:-1]]).tolist()
+    assert [part[0] for part in held] == [(first + 1) * 10**9 for first in firsts]
+
+
 def test_batches_stay_valid_after_the_capture_is_closed(tmp_path):
     path = tmp_path / "c"
     path.write_bytes(pcap_file(FRAMES))

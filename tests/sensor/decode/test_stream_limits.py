@@ -179,7 +179,9 @@ def test_rows_of_silent_conversations_without_behaviours_are_used_again():
 
 
 def test_a_table_that_fills_up_is_recycled_while_frames_go_on(monkeypatch):
-    monkeypatch.setattr(recycle, "due", lambda used, rows: int(used.conversations) - int(used.free_count) >= 100)
+    monkeypatch.setattr(
+        recycle, "due", lambda used, rows: int(used["conversations"][0]) - int(used["free_count"][0]) >= 100
+    )
     decoder = Decoder(seed=7)
     for n in range(10):
         scans = [frame for port in range(100) for frame in Talk(sport=30_000 + 100 * n + port).handshake()]
