@@ -182,18 +182,19 @@ class Labels:
     """A number for each row of a table of the view, -1 where it has none: labels[rows] looks them up by column.
 
     Kept inverted: "none" is 0 then, and the rows of which nobody set a number, which are nearly all, take no memory.
+    inverted: what is kept, for compiled passes (passes.py).
     """
 
     def __init__(self, most: int = 1 << 21) -> None:
         """most: rows of the longest table."""
-        self._inverted = untouched(most, np.dtype(np.int32))
+        self.inverted: npt.NDArray[np.int32] = untouched(most, np.dtype(np.int32))
 
     def __getitem__(self, rows: npt.NDArray[np.integer[Any]] | slice) -> npt.NDArray[np.int32]:
-        inverted: npt.NDArray[np.int32] = self._inverted[rows]
+        inverted: npt.NDArray[np.int32] = self.inverted[rows]
         return ~inverted
 
     def __setitem__(self, rows: npt.NDArray[Any] | int, numbers: npt.NDArray[np.integer[Any]] | int) -> None:
-        self._inverted[rows] = ~numbers
+        self.inverted[rows] = ~numbers
 
 
 def ends(fields: Mapping[str, Any]) -> dict[str, Any]:

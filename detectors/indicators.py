@@ -22,6 +22,7 @@ import numpy as np
 from detectors import knowledge
 from detectors.contract import Fresh, Labels, Scene, alike, ends, station_of
 from detectors.finding import Finding
+from detectors.keys import distinct
 from detectors.problem import Problem
 from detectors.sigma.matcher import Matcher
 from detectors.sigma.plain import condition
@@ -187,7 +188,7 @@ class Indicators:
             looked = np.arange(len(table)) if self._begins else shared.fresh
             news.append(looked[shared.set_of[looked] >= 0])
         self._begins = False
-        for row in np.unique(np.concatenate(news)).tolist():
+        for row in distinct(np.concatenate(news)).tolist():
             found = self._operation(scene, row)
             if found:
                 self._behaviour_of[row] = len(self._behaviour_hits)

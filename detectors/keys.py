@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
+
+T = TypeVar("T", bound=np.generic)
 
 
 class Keys:
@@ -23,3 +25,9 @@ class Keys:
             total += column.astype(np.int64).view(np.uint64) * factor
             total ^= total >> np.uint64(29)
         return total
+
+
+def distinct(values: npt.NDArray[T]) -> npt.NDArray[T]:
+    """The values, each once, ascending. numpy's own asks for masked arrays, whose import takes 30 ms of every start."""
+    ordered = np.sort(values)
+    return ordered[np.concatenate([[True], ordered[1:] != ordered[:-1]])] if len(ordered) else ordered

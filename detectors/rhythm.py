@@ -29,6 +29,7 @@ from detectors.baseline.book import Baseline, State, Way
 from detectors.contract import Fresh, Labels, Scene, ends, station_of
 from detectors.finding import Confidence, Finding, Text, rfc3339
 from detectors.keys import Keys
+from detectors.passes import ANSWER, ASK, REPORT, undisturbed
 from detectors.problem import Problem
 from detectors.wording import listed
 from sensor.decode.pdu import Kind, Outcome, Protocol, family
@@ -47,7 +48,6 @@ MAX_EACH = 16  # behaviours of one lane that are looked at for a rhythm
 MAX_FOLLOWED = 8192  # behaviours of all lanes
 MAX_SILENCES = 4096  # held until the end of a capture
 PAIR = ("client", "server", "protocol", "station")
-ASK, ANSWER, REPORT = range(3)  # lanes of a pair
 GATEWAY_SILENT = [code for code, name in EXCEPTIONS.items() if name.startswith("gateway")]
 
 
@@ -124,6 +124,7 @@ class Rhythm:
         self._last = np.full(3 * MAX_PAIRS, -1, np.int64)  # by lane: time of its last event
         self._asked = np.zeros(MAX_PAIRS, np.int64)  # by pair: requests so far
         self._asked_then = np.zeros(MAX_PAIRS, np.int64)  # the same after the batch with its last answer
+        self._answered = np.zeros(MAX_PAIRS, np.bool_)  # scratch: pairs with an answer in the batch
         self._judged = np.zeros(3 * MAX_PAIRS, np.bool_)  # lanes whose present silence was looked at
         self._keys = Keys(len(PAIR))
         self._behaviours: dict[int, list[int]] = {}  # by lane
@@ -221,11 +222,10 @@ class Rhythm:
     def _gaps(self, batch: EventBatch, scene: Scene) -> list[_Silence]:
         """Silences that end in this batch."""
         columns = batch.columns
-        lane = self._lane_of[columns.behaviour].astype(np.int64)
-        if self._undisturbed(lane, np.ascontiguousarray(columns.ts_ns)):
+        if self._undisturbed(batch):
             self._keep(scene.view)
             return []
-        lane = lane.astype(np.int16)  # is sorted by its digits
+        lane = self._lane_of[columns.behaviour].astype(np.int16)  # is sorted by its digits
         order = np.argsort(lane, kind="stable")
         order = order[np.searchsorted(lane[order], 0) :]  # what is in no lane stands first
         if not len(order):
@@ -264,25 +264,14 @@ class Rhythm:
         self._asked_then[answers] = self._asked[answers]
         self._keep(view)
 
-    def _undisturbed(self, lane: npt.NDArray[np.int64], times: npt.NDArray[np.int64]) -> bool:
+    def _undisturbed(self, batch: EventBatch) -> bool:
         """Whether no lane was silent for FLOOR_NS before or in a batch, as nearly always; then they are up to date."""
-        if int(times.max()) - int(times.min()) > FLOOR_NS:
-            return False
-        here, then = lane, times
-        if int(lane.min()) < 0:
-            rows = np.flatnonzero(lane >= 0)
-            here, then = lane[rows], times[rows]
-        last = self._last[here]
-        if ((then - last > FLOOR_NS) & (last >= 0)).any():
-            return False
-        self._last[here] = np.maximum(then, last)
-        self._judged[here] = False
-        pairs = len(self._pairs)
-        count = np.bincount(here, minlength=3 * pairs).reshape(-1, 3)
-        self._asked[:pairs] += count[:, ASK]
-        answered = np.flatnonzero(count[:, ANSWER])
-        self._asked_then[answered] = self._asked[answered]
-        return True
+        columns, answered = batch.columns, self._answered[: len(self._pairs)]
+        quiet: bool = undisturbed(
+            columns.behaviour, columns.ts_ns, self._lane_of.inverted, FLOOR_NS,
+            self._last, self._judged, self._asked, self._asked_then, answered,
+        )  # fmt: skip
+        return quiet
 
     def _keep(self, view: View) -> None:
         """Remember the sums of behaviours as they stand after this batch."""

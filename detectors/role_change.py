@@ -16,6 +16,7 @@ import numpy as np
 from detectors import knowledge
 from detectors.contract import Fresh, Labels, Scene, ends
 from detectors.finding import Finding
+from detectors.keys import distinct
 from detectors.new_writer import LEARN_MIN_S, LEARN_SHARE, MIN_EXCHANGES
 from detectors.problem import Problem
 from detectors.roles import FETCHED_BY_DEVICE, Roles
@@ -108,5 +109,5 @@ class RoleChange:
                 number = int(table["first_frame"][row])
                 scene.show_frame(problem.exhibit, number, ({"frame": number, **described},))
             learned = (it.first_ns - int(before["first_ns"].min())) // 10**9
-            values = {"learned": learned, "protocol": problem.who["protocol"], "distinct": len(np.unique(b["server"]))}
+            values = {"learned": learned, "protocol": problem.who["protocol"], "distinct": len(distinct(b["server"]))}
             yield problem.record(scene.now_ns, values)

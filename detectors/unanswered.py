@@ -15,6 +15,7 @@ import numpy as np
 from detectors import knowledge
 from detectors.contract import Fresh, Labels, Scene, alike, ends, station_of
 from detectors.finding import Finding, Severity, Text
+from detectors.keys import distinct
 from detectors.problem import Problem
 from detectors.roles import Roles, said
 from sensor.decode.pdu import Anomaly, Kind, Outcome
@@ -75,7 +76,7 @@ class Unanswered:
                 self._pair_of[rows[same]] = self._pair(scene, int(rows[same[0]]))
         for rows, verb in self._roles.commands(view, new, Outcome.UNANSWERED):
             pairs = self._pair_of[table["asked"][rows]]
-            for number in np.unique(pairs[pairs >= 0]).tolist():
+            for number in distinct(pairs[pairs >= 0]).tolist():
                 self._pairs[number].behaviours += rows[pairs == number].tolist()
                 self._pairs[number].verbs[verb] = None
 

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from detectors.assets.asset import Key, Link
 from detectors.assets.neighbours import unicast
+from detectors.keys import distinct
 from detectors.roles import Roles
 from sensor.decode.pdu import Kind, Outcome, Protocol
 from sensor.decode.recognise import Foreign
@@ -60,7 +61,7 @@ def verbs_of(view: View, step: Callable[[], None] = lambda: None) -> dict[tuple[
     # One number for each pair and code: sorting numbers takes a tenth of what sorting rows does.
     ends, which = np.unique(b["client"].astype(np.int64) << 32 | b["server"].astype(np.int64), return_inverse=True)
     step()
-    pairs = np.unique(which.reshape(-1).astype(np.int64) * len(codes) + index.reshape(-1))
+    pairs = distinct(which.reshape(-1).astype(np.int64) * len(codes) + index.reshape(-1))
     for at, (place, number) in enumerate(zip(*(it.tolist() for it in np.divmod(pairs, len(codes))), strict=True)):
         if at % STEP_ROWS == 0:
             step()

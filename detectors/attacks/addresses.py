@@ -19,6 +19,7 @@ import numpy.typing as npt
 from detectors.attacks.cases import Cases, examples
 from detectors.contract import Scene
 from detectors.finding import Finding, Severity, Text
+from detectors.passes import strangers
 from sensor.capture.frames import FrameBatch
 from sensor.decode.packet import TCP
 from sensor.events import EventBatch
@@ -37,7 +38,6 @@ MAX_ASKERS, MAX_ASKED = 1024, 4096  # cards that ask, addresses remembered of ea
 VIRTUAL = ("00:00:5e:00:01:", "00:00:5e:00:02:", "00:00:0c:07:ac:", "00:00:0c:9f:f")  # VRRP of both versions, HSRP
 NOBODY = ("0.0.0.0", "")  # noqa: S104 - of a probe (RFC 5227), which claims nothing
 ETHERNET, HEADER = 1, 14
-MAC_BITS = np.int64((1 << 48) - 1)
 
 Place = tuple[int | None, int | None, str]  # VLAN, network of a tunnel, address
 
@@ -73,6 +73,7 @@ class Addresses:
         self._cards = Growing(np.int64, -1)  # 2 * conversation + forward -> card that sends it
         self._sides = self._cards.values
         self._recycled = 0
+        self._rows = self._cards_of = np.zeros(0, np.int64)  # scratch
         self._looked = (-1, False)  # the batch of frames looked at last, and whether it is Ethernet
         self._cases = Cases()
 
@@ -209,23 +210,21 @@ class Addresses:
             self._recycled = view.recycled
             self._sides[:] = -1
         self._sides = self._cards.grow(2 * len(view.conversations))
-        number = batch.columns.frame
-        first, last = int(number.min()), int(number.max())
-        sides = 2 * batch.columns.conversation.astype(np.int64) + batch.columns.forward
+        columns = batch.columns
+        first, last = int(columns.frame.min()), int(columns.frame.max())
+        if len(self._rows) < batch.size:
+            self._rows, self._cards_of = np.zeros((2, batch.size), np.int64)
         for frames in scene.frames:
             if last < frames.first or first >= frames.first + frames.size or not self._is_ethernet(frames):
                 continue
-            at = number - frames.first
-            if first >= frames.first and last < frames.first + frames.size:
-                rows = None
-                cards, expected = _senders(frames, at), self._sides[sides]
-            else:
-                rows = np.flatnonzero((at >= 0) & (at < frames.size))
-                cards, expected = _senders(frames, at[rows]), self._sides[sides[rows]]
-            odd = np.flatnonzero(cards != expected)
-            if len(odd):
-                mine = odd if rows is None else rows[odd]
-                self._odd(batch, mine, sides[mine], cards[odd], scene)
+            found = strangers(
+                columns.frame, columns.conversation, columns.forward,
+                frames.data, frames.offset, frames.first, self._sides, self._rows, self._cards_of,
+            )  # fmt: skip
+            if found:
+                rows = self._rows[:found]
+                sides = 2 * columns.conversation[rows].astype(np.int64) + columns.forward[rows]
+                self._odd(batch, rows, sides, self._cards_of[:found], scene)
 
     def _is_ethernet(self, frames: FrameBatch) -> bool:
         """Whether all frames of a batch have whole Ethernet headers; others are left alone with their batch."""
@@ -266,10 +265,3 @@ class Addresses:
             case.values = {"seen": card, "other": examples(self._named(card, address)), "state": was}
             case.problem.add(count, int(times.min()), int(times.max()))
             scene.show(case.problem.exhibit, batch, (int(rows[at]),))
-
-
-def _senders(frames: FrameBatch, at: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-    """Source addresses of Ethernet frames as numbers, the first octet lowest."""
-    words = np.ndarray((len(frames.data) - 7,), "<i8", frames.data, strides=(1,))  # one at each octet
-    cards: npt.NDArray[np.int64] = words[frames.offset[at] + 6] & MAC_BITS
-    return cards

@@ -19,6 +19,8 @@ from detectors.attacks.cases import Cases, carried
 from detectors.attacks.talks import FreshTalks, called
 from detectors.contract import Fresh, Labels, Scene, alike, ends, station_of
 from detectors.finding import Finding, Text
+from detectors.keys import distinct
+from detectors.passes import labelled, tally
 from detectors.roles import COMMANDING, WORDS, Roles
 from sensor.decode.packet import TCP
 from sensor.decode.pdu import Kind, Outcome, Protocol, family
@@ -167,19 +169,21 @@ class Flood:
 
     def _count(self, batch: EventBatch, scene: Scene) -> None:
         """Messages of each stream in each second."""
-        label = self._stream_of[batch.columns.behaviour]
-        mine = np.flatnonzero(label >= 0)
-        if not len(mine):
+        behaviour, ts_ns, streams = batch.columns.behaviour, batch.columns.ts_ns, len(self._sample)
+        count, begin, end = labelled(behaviour, ts_ns, self._stream_of.inverted)
+        if not count:
             return
-        stream, seconds = label[mine].astype(np.int64), batch.columns.ts_ns[mine] // SECOND
-        streams = len(self._sample)
-        begin, end = int(seconds.min()), int(seconds.max())
+        begin, end = int(begin) // SECOND, int(end) // SECOND
         dense = (end - begin + 1) * streams <= MAX_CELLS
         if dense:
-            cells = np.bincount((seconds - begin) * streams + stream, minlength=(end - begin + 1) * streams)
-            cells = cells.reshape(-1, streams)
+            flat = np.zeros((end - begin + 1) * streams, np.int64)
+            tally(behaviour, ts_ns, self._stream_of.inverted, begin * SECOND, SECOND, streams, flat)
+            cells = flat.reshape(-1, streams)
             at = np.arange(begin, end + 1)
         else:  # a slow batch: only what is hot within it counts
+            label = self._stream_of[behaviour]
+            mine = np.flatnonzero(label >= 0)
+            stream, seconds = label[mine].astype(np.int64), ts_ns[mine] // SECOND
             pairs, counts = np.unique(np.stack([seconds, stream], 1), axis=0, return_counts=True)
             at, place = np.unique(pairs[counts >= HOT, 0], return_inverse=True)
             cells = np.zeros((len(at) + 1, streams), np.int64)
@@ -283,7 +287,7 @@ class Flood:
             times = self._begun[key] = [*self._begun.get(key, ()), *latest][-CONNECTIONS:]
             if len(times) < CONNECTIONS or times[-1] - times[0] > SPAN_NS:
                 continue
-            askers = np.unique(who.asker[same])
+            askers = distinct(who.asker[same])
             source = scene.view.host(int(askers[0])) if len(askers) == 1 else ""
             case = self._cases.case(
                 scene, "flood.connections", (key, source), protocol=carried(talks[same[0]]), source_ip=source,

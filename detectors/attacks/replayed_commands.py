@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from detectors.attacks.cases import CaseDetector
 from detectors.contract import Fresh, Labels, Scene, alike, ends, station_of
+from detectors.keys import distinct
 from detectors.roles import Roles
 from sensor.decode.pdu import Kind, Outcome, Protocol, family
 from sensor.events import EventBatch
@@ -100,7 +101,7 @@ class ReplayedCommands(CaseDetector):
         before = self._past.get(server)
         if before is None and len(self._past) >= MAX_DEVICES:
             return
-        for talk in np.unique(now.talk).tolist():
+        for talk in distinct(now.talk).tolist():
             mine = np.flatnonzero(now.talk == talk)
             run = self._run(talk)
             fresh = mine[: max(LOOKED_AT - run.looked, 0)]

@@ -37,8 +37,11 @@ class S7PlusMode(CaseDetector):
 
     def _look(self, batch: EventBatch, scene: Scene) -> None:
         c = batch.columns
-        sets = (c.protocol == Protocol.S7COMM_PLUS) & (c.kind == Kind.REQUEST) & np.isin(c.function, SETS)
-        for row in np.flatnonzero(sets)[:MOST].tolist():
+        rows = np.flatnonzero(c.protocol == Protocol.S7COMM_PLUS)  # the protocol first: it leaves few
+        if not len(rows):
+            return
+        rows = rows[(c.kind[rows] == Kind.REQUEST) & np.isin(c.function[rows], SETS)]
+        for row in rows[:MOST].tolist():
             state = asked_for(batch.pdu(row))
             if state is not None:
                 self._told(batch, row, state, scene)

@@ -22,7 +22,7 @@ from sensor.events import EventBatch
 
 WITHIN_NS = 10 * 10**9  # of the first answer
 MOST = 256  # second answers of one batch that are compared
-PAST_ROWS = 1 << 14  # events remembered, beyond those of the latest batch
+PAST_ROWS = 1 << 14  # events that are remembered at least
 NUMBERED = (Protocol.MODBUS, Protocol.S7COMM, Protocol.DNP3, Protocol.MMS, Protocol.OPCUA)
 UNSOUND = Anomaly.GAP | Anomaly.LENGTH | Anomaly.TRUNCATED | Anomaly.CHECKSUM | Anomaly.ILLEGAL | Anomaly.SPLIT
 
@@ -62,18 +62,20 @@ class SpoofedAnswer(CaseDetector):
         self._rows = 0
 
     def _look(self, batch: EventBatch, scene: Scene) -> None:
-        if batch.size:
-            self._past.append(_Past(*(getattr(batch.columns, name).copy() for name in _Past._fields)))
-            self._rows += batch.size
-            anomalies = batch.columns.anomalies
-            rows = np.flatnonzero((anomalies & (Anomaly.ORPHAN | UNSOUND)) == Anomaly.ORPHAN)[:MOST]
+        if not batch.size:
+            return
+        columns = [getattr(batch.columns, name) for name in _Past._fields]
+        rows = np.flatnonzero((batch.columns.anomalies & (Anomaly.ORPHAN | UNSOUND)) == Anomaly.ORPHAN)[:MOST]
+        if len(rows):
             rows = rows[np.isin(batch.columns.protocol[rows], NUMBERED)]
-            if len(rows):
-                near = [_near(past, batch, rows) for past in self._past]
-                for row in rows.tolist():
-                    self._judge(batch, row, near, scene)
-            while self._rows - len(self._past[0].ts_ns) > PAST_ROWS:
-                self._rows -= len(self._past.popleft().ts_ns)
+            near = [_near(past, batch, rows) for past in (*self._past, _Past(*columns))]
+            for row in rows.tolist():
+                self._judge(batch, row, near, scene)
+        kept = _Past(*(column[-PAST_ROWS:].copy() for column in columns))  # the batch's own are used again
+        self._past.append(kept)
+        self._rows += len(kept.ts_ns)
+        while self._rows - len(self._past[0].ts_ns) >= PAST_ROWS:
+            self._rows -= len(self._past.popleft().ts_ns)
 
     def _judge(self, batch: EventBatch, row: int, near: list[_Near], scene: Scene) -> None:
         """Look for the answer that came before this one. near: what of the past may have to do with it."""

@@ -15,6 +15,7 @@ import numpy.typing as npt
 from detectors.attacks.cases import CaseDetector, examples
 from detectors.contract import Fresh, Scene, alike, ends
 from detectors.evidence import Exhibit
+from detectors.keys import distinct
 from detectors.roles import Roles, said
 from sensor.decode.pdu import Kind, Outcome, family
 from sensor.events import EventBatch
@@ -89,7 +90,7 @@ class Spree(CaseDetector):
         if came_ns - scene.start_ns < LEARN_NS:
             return
         others = asked[(asked["client"] != client) & (asked["first_ns"] <= came_ns - KNOWN_NS)]
-        known = set(np.unique(others["server"]).tolist())
+        known = set(distinct(others["server"]).tolist())
         hit = {device: at for device, at in host.devices.items() if device in known and at[0] - came_ns <= WITHIN_NS}
         if len(hit) < max(DEVICES, host.told + 1):
             return

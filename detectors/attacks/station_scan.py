@@ -17,6 +17,7 @@ import numpy.typing as npt
 from detectors.attacks.cases import Cases, examples
 from detectors.contract import Fresh, Scene, alike, ends
 from detectors.finding import Finding
+from detectors.keys import distinct
 from sensor.decode.pdu import Outcome, Protocol, family
 from sensor.events import EventBatch
 
@@ -82,7 +83,7 @@ class StationScan:
             if len(same) == 1 and before < MAX_STATIONS:
                 stations.add(int(station[at]))
             elif before < MAX_STATIONS:
-                stations.update(np.unique(station[same])[: MAX_STATIONS - before].tolist())
+                stations.update(distinct(station[same])[: MAX_STATIONS - before].tolist())
             if len(stations) >= ENOUGH and len(stations) > before:
                 self._pending.setdefault(key, int(b["first_ns"][same].max()))
 
@@ -104,7 +105,7 @@ class StationScan:
         nobody = NOBODY_THERE.get(Protocol(protocol), ())
         told_off = (b["outcome"] == Outcome.REFUSED) & np.isin(b["status"], nobody)
         there = np.isin(b["outcome"], (Outcome.ANSWERED, Outcome.REFUSED)) & ~told_off
-        answering = np.unique(b["station"][there])
+        answering = distinct(b["station"][there])
         stations, place = np.unique(b["station"][recent], return_inverse=True)
         attempts = np.bincount(place.reshape(-1), b["count"][recent], len(stations))
         absent = stations[(attempts <= ATTEMPTS) & ~np.isin(stations, answering)]

@@ -161,7 +161,7 @@ class Engineering:
         for value, role in _ROLE.items():
             self._role_of[new[b["outcome"] == value]] = role
         few = new[maybe(b["protocol"], b["function"])]
-        for row in few[possible(table.take(few))].tolist():
+        for row in few[possible(table.take(few))].tolist() if len(few) else ():
             if len(self._groups) >= MAX_GROUPS:
                 break
             self._group_of[row] = self._group(scene, row)

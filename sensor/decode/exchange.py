@@ -116,16 +116,34 @@ def _count(t, ts_ns, frame, conversation, value, anomalies):
             t.value_max = value
 
 
+@njit(cache=True, nogil=True, boundscheck=True, forceinline=True)
+def _free(s, place):
+    """Nobody waits at a place any more; returns the place of its set that is free then.
+
+    Requests of a set stand side by side from its first place on: a search ends where nobody stands.
+    """
+    last, stop = place, (place | PENDING_WAYS - 1) + 1
+    while last + 1 < stop and s.waiting_tags[last + 1]:
+        last += 1
+    if last != place:
+        s.waiting[place] = s.waiting[last]
+        s.waiting_tags[place] = s.waiting_tags[last]
+    s.waiting_tags[last] = 0
+    return last
+
+
 @njit(cache=True, nogil=True, boundscheck=True)
 def retire(s, place):
-    """Give up waiting: count the request as unanswered, where the answer is missed."""
-    s.waiting_tags[place] = 0
+    """Give up waiting: count the request as unanswered, where the answer is missed. Returns the place that is free."""
     w = s.waiting[place]
-    if w.expects == MAY_BE_ANSWERED:
-        return
+    behaviour, ts_ns, frame, conversation = w.behaviour, w.ts_ns, w.frame, np.int64(w.conversation)
+    missed = w.expects != MAY_BE_ANSWERED
+    place = _free(s, place)
+    if not missed:
+        return place
     s.settled[0].unanswered += 1
     table = s.behaviours
-    asked = table[w.behaviour]
+    asked = table[behaviour]
     b = table[s.settled[0].behaviours]
     b.client = asked.client
     b.server = asked.server
@@ -140,8 +158,9 @@ def retire(s, place):
     b.status = -1
     b.detail = asked.detail
     row = _intern(s, b)
-    table[row].asked = w.behaviour
-    _count(table[row], w.ts_ns, w.frame, np.int64(w.conversation), NOTHING, SOUND)
+    table[row].asked = behaviour
+    _count(table[row], ts_ns, frame, conversation, NOTHING, SOUND)
+    return place
 
 
 @njit(cache=True, nogil=True, boundscheck=True, forceinline=True)
@@ -157,20 +176,18 @@ def _waiting_set(transaction, station, conversation, asked_forward):
 
 @njit(cache=True, nogil=True, boundscheck=True, forceinline=True)
 def _find(s, pdu, station, conversation, asked_forward):
-    """Where the PDU's request waits: (its place, a free place, the tag of both); places are -1 where there is none.
+    """Where the PDU's request waits: (its place, the free place, the tag of both); places are -1 where there is none.
 
     The tags of a set lie side by side: a search reads one line of the cache.
     """
     base = _waiting_set(pdu.transaction, station, conversation, asked_forward)
     h = mix(s.settled[0].seed + np.uint64(conversation), pdu.transaction)
     tag = np.uint32(h >> np.uint64(32)) | np.uint32(1)  # 0 says free
-    free = np.int64(-1)
     for k in range(base, base + PENDING_WAYS):
         other = s.waiting_tags[k]
         if other == 0:
-            if free < 0:
-                free = np.int64(k)
-        elif other == tag:
+            return np.int64(-1), np.int64(k), tag
+        if other == tag:
             w = s.waiting[k]
             if (
                 w.conversation == conversation
@@ -179,13 +196,13 @@ def _find(s, pdu, station, conversation, asked_forward):
                 and w.station == station
                 and w.protocol == pdu.protocol
             ):
-                return k, free, tag
-    return np.int64(-1), free, tag
+                return np.int64(k), np.int64(-1), tag
+    return np.int64(-1), np.int64(-1), tag
 
 
 @njit(cache=True, nogil=True, boundscheck=True)
 def _make_place(s, pdu, conversation, forward, ts_ns):
-    """Retire the oldest of the requests that stand where this one could; returns its place."""
+    """Retire the oldest of the requests that stand where this one could; returns the place that is free then."""
     base = _waiting_set(pdu.transaction, pdu.station, conversation, forward)
     oldest = np.int64(base)
     for k in range(base, base + PENDING_WAYS):
@@ -193,8 +210,7 @@ def _make_place(s, pdu, conversation, forward, ts_ns):
             oldest = np.int64(k)
     if ts_ns - s.waiting[oldest].ts_ns < UNANSWERED_AFTER_NS:  # it might still have been answered
         s.settled[0].waiting_retired += 1
-    retire(s, oldest)
-    return oldest
+    return retire(s, oldest)
 
 
 @njit(cache=True, nogil=True, boundscheck=True, forceinline=True)
@@ -251,8 +267,7 @@ def _settle(s, m, pdu, e, i):
         if place >= 0:
             if s.waiting[place].expects != MAY_BE_ANSWERED:
                 anomalies |= np.uint32(REPEATED)
-            retire(s, place)
-            free = place
+            free = retire(s, place)
         elif free < 0 and pdu.expects:
             free = _make_place(s, pdu, conversation, forward, ts_ns)
     elif pdu.kind == RESPONSE:
@@ -264,11 +279,11 @@ def _settle(s, m, pdu, e, i):
             if ts_ns - w.ts_ns > ANSWER_WITHIN_NS:
                 retire(s, place)
             elif not SAME_FUNCTION[pdu.protocol] or table[w.behaviour].function == pdu.function:
-                s.waiting_tags[place] = 0
                 asked = np.int64(w.behaviour)
                 request = w.event
                 request_frame = w.frame
                 latency = ts_ns - w.ts_ns
+                _free(s, place)
         if asked < 0 and not pdu.continues:
             anomalies |= np.uint32(ORPHAN)
 
@@ -353,5 +368,5 @@ def sweep(state, before_ns):
     """Retire every request asked before `before_ns`."""
     s = state[0]
     for k in range(PENDING):
-        if s.waiting_tags[k] and s.waiting[k].ts_ns < before_ns:
-            retire(s, k)
+        while s.waiting_tags[k] and s.waiting[k].ts_ns < before_ns:
+            retire(s, k)  # another may stand there then

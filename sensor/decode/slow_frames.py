@@ -64,7 +64,7 @@ def _is_dcp(buf, at, end):
     return at + 2 <= end and DCP_FIRST <= u16be(buf, at) <= DCP_LAST
 
 
-@njit(cache=True, nogil=True, boundscheck=True)
+@njit(cache=True, nogil=True, boundscheck=True, forceinline=True)
 def _passed_over(buf, at, captured, ports):
     """Whether an Ethernet frame surely is none of those wanted; false where only taking it apart can tell."""
     end = at + captured
