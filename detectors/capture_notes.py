@@ -14,16 +14,16 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from detectors.finding import FindingId
 from sensor.failpoints import failpoint
+from sensor.notes import load_note, write_note
 from sensor.spool import Spool
 
 log = logging.getLogger(__name__)
 
 DONE, PENDING = "captures.json", "captures.pending"
-T = TypeVar("T")
 Line = Mapping[str, Any]  # a finding as it is sent
 
 
@@ -118,31 +118,3 @@ def _text(pending: Pending) -> Iterator[str]:
     yield json.dumps(head) + "\n"
     for line in pending.lines:
         yield json.dumps(line) + "\n"
-
-
-def load_note(path: Path, kind: type[T]) -> T:
-    """A note as JSON; empty where there is none or it is damaged: the sensor starts without it."""
-    try:
-        value = json.loads(path.read_text("utf-8"))
-        if isinstance(value, kind):
-            return value
-    except FileNotFoundError:
-        return kind()
-    except (ValueError, OSError) as error:
-        log.warning("%s cannot be read (%s); going on without it", path, error)
-    return kind()
-
-
-def write_note(path: Path, parts: Iterator[str] | Sequence[str]) -> None:
-    """Write a note so that a crash or a loss of power leaves the old one or the new one."""
-    partial = path.with_suffix(".partial")
-    with open(partial, "w", encoding="utf-8") as file:
-        file.writelines(parts)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(partial, path)
-    directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)

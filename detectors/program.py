@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 from detectors import knowledge
 from detectors.bundle.keeper import Keeper
 from detectors.bundle.signed import BundleError
-from detectors.capture_notes import CaptureNotes, load_note, write_note
+from detectors.capture_notes import CaptureNotes
 from detectors.carving.store import QUOTA_BYTES, Store
 from detectors.content import rules_folder
 from detectors.finding import Finding, FindingId, to_dict
@@ -47,6 +47,7 @@ from sensor.capture.ahead import ahead
 from sensor.capture.live import LiveSource
 from sensor.capture.source import CaptureError, open_capture
 from sensor.kernel_cache import compiled_before
+from sensor.notes import load_note, write_note
 from sensor.one_way.sender import OneWayOptions, OneWaySender
 from sensor.reports import Reports
 from sensor.sensor_key import SensorKey
@@ -243,14 +244,14 @@ class SensorProgram:
             self._reports.put(what, run, records)
 
     def _note_reports(self) -> None:
-        """Keep on disk what the console has not taken yet; a note that says too much, or is lost, does no harm."""
-        note = self._folder / REPORTS
+        """Keep on disk what the console has not taken yet."""
         try:
-            if lines := self._reports.lines() if self._reports else []:
-                write_note(note, lines)
+            if self._reports:
+                self._reports.save()
             else:
-                note.unlink(missing_ok=True)
+                (self._folder / REPORTS).unlink(missing_ok=True)
         except OSError as error:
+            note = self._folder / REPORTS
             self._say(f"{note} cannot be written ({error.strerror}): what stands there is not reported after a restart")
 
     def _turn(self) -> None:

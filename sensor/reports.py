@@ -1,14 +1,18 @@
 """Reports beside the findings: what stands (devices, who does what to whom), asked for until the console has taken it.
 
-It is state: a later record of the same thing takes the place of an earlier one, and one that comes twice changes
-nothing. So nothing of it goes through the spool: what is not taken yet waits in memory, and is noted on disk at the end
-and after each capture, which is looked at once only.
+It is state: a later record of the same thing takes the place of an earlier one, and one that comes twice in a row
+changes nothing. So nothing of it goes through the spool: what is not taken yet waits in memory, and is noted on disk at
+the end and after each capture, which is looked at once only. What is taken of a note is struck out (`.taken`) before
+anything else is sent: a record of an older run that came again after a newer one would be counted twice.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
+import os
+import secrets
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -17,6 +21,8 @@ from typing import Any
 
 import httpx
 
+from sensor.failpoints import failpoint
+from sensor.notes import sync_folder, write_note
 from sensor.text import printable
 from sensor.uplink import TooLargeError, UplinkError
 
@@ -52,7 +58,9 @@ class Reports:
 
     def __init__(self, note: Path, post: Post) -> None:
         """note: file for what is not taken. post: asks the console (kind, body); UplinkError where it takes nothing."""
-        self._note, self._post = note, post
+        self._note, self._struck, self._post = note, note.with_suffix(".taken"), post
+        self._disk = threading.Lock()  # of the files; taken before the other one
+        self._name, self._noted = "", set[_Key]()  # of the note that stands there, and what it holds that was not taken
         self._lock = threading.Lock()
         self._waiting: dict[_Key, bytes] = {}
         self._bytes = 0
@@ -128,7 +136,9 @@ class Reports:
             return False
         what = next(iter(piece))[0]
         try:
+            failpoint("reports.before_request")
             reply = self._post(what, b'{"%b":[%b]}' % (what.encode(), b",".join(piece.values())))
+            failpoint("reports.after_reply")
         except TooLargeError:  # a proxy before the console may take less than the console itself
             if len(piece) == 1:
                 self._done(piece)
@@ -176,6 +186,7 @@ class Reports:
         return found
 
     def _done(self, piece: Mapping[_Key, bytes]) -> None:
+        self._strike(piece)
         with self._lock:
             for key, line in piece.items():
                 if self._waiting.get(key) is line:  # otherwise it was reported anew meanwhile
@@ -187,27 +198,84 @@ class Reports:
             self._trouble = trouble
             log.log(logging.WARNING if trouble else logging.INFO, "what stands: %s", trouble or "it is reported again")
 
-    def lines(self) -> list[str]:
-        """What waits, as `note` keeps it: [kind, key..., record] a line."""
-        with self._lock:
-            return [f"{json.dumps([*key, line.decode()])}\n" for key, line in self._waiting.items()]
+    def save(self) -> None:
+        """Note on disk what waits; OSError where that cannot be."""
+        with self._disk:
+            with self._lock:
+                waiting = dict(self._waiting)
+            failpoint("reports.before_note")
+            if waiting:
+                name = secrets.token_hex(8)
+                lines = [json.dumps([*key, line.decode()]) + "\n" for key, line in waiting.items()]
+                write_note(self._note, [json.dumps({"note": name}) + "\n", *lines])
+                self._name, self._noted = name, set(waiting)
+            elif self._note.exists():
+                self._note.unlink()
+                sync_folder(self._note)
+                self._noted.clear()
+            failpoint("reports.after_note")
+            self._struck.unlink(missing_ok=True)
+            failpoint("reports.after_taken_unlink")
+
+    def _strike(self, piece: Mapping[_Key, bytes]) -> None:
+        """Strike out of the note what the console has taken now."""
+        with self._disk:
+            taken = self._noted.intersection(piece)
+            if not taken:
+                return
+            try:
+                failpoint("reports.before_taken")
+                new = not self._struck.exists()
+                with self._struck.open("a", encoding="utf-8") as file:
+                    file.write("\n")  # behind a line that was torn
+                    file.writelines(json.dumps([self._name, *key]) + "\n" for key in sorted(taken))
+                    file.flush()
+                    os.fsync(file.fileno())
+                if new:
+                    sync_folder(self._struck)
+                failpoint("reports.after_taken")
+            except OSError as error:
+                log.warning("%s cannot be written (%s): a crash may count some twice", self._struck, error)
+            self._noted -= taken
 
     def _recall(self) -> None:
         """Take up what was not taken when the sensor ended; what is damaged is left out."""
         try:
             if self._note.stat().st_size > 4 * MAX_WAITING_BYTES:
                 raise ValueError("it is too large to be ours")
+            struck = self._taken_of("")
             with self._note.open(encoding="utf-8") as file:
-                for text in file:
-                    *key, line = json.loads(text)
+                for number, text in enumerate(file):
+                    said = json.loads(text)
+                    if not number and isinstance(said, dict):  # notes of earlier versions have no name
+                        self._name = str(said["note"])
+                        struck = self._taken_of(self._name)
+                        continue
+                    *key, line = said
                     texts = all(isinstance(part, str) for part in (*key, line))
                     if not texts or len(key) != 2 + len(KEYS[key[0]]) or not isinstance(json.loads(line), dict):
                         raise ValueError("a line is no record")
-                    self._keep(tuple(key), line.encode())
+                    if tuple(key) not in struck:
+                        self._keep(tuple(key), line.encode())
+                        self._noted.add(tuple(key))
         except FileNotFoundError:
             return
         except (OSError, ValueError, TypeError, LookupError, RecursionError) as error:
             log.warning("%s cannot be read (%s); going on without the rest of it", self._note, error)
+
+    def _taken_of(self, name: str) -> set[_Key]:
+        """What was struck out of the note of this name; a torn line says nothing, for nothing was sent after it."""
+        found: set[_Key] = set()
+        try:
+            lines = self._struck.read_text("utf-8").split("\n")
+        except FileNotFoundError:
+            return found
+        for text in lines:
+            with contextlib.suppress(ValueError, TypeError):
+                note, *key = json.loads(text)
+                if note == name:
+                    found.add(tuple(key))
+        return found
 
 
 def send_assets(url: str, key: str, assets: Sequence[Mapping[str, Any]]) -> list[str]:

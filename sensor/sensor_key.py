@@ -16,6 +16,8 @@ from pathlib import Path
 
 import httpx
 
+from sensor.notes import sync_folder
+
 PREFIX = "fhs_"
 HINT = 8  # first characters, by which people tell keys apart
 NEXT = ".next"
@@ -99,7 +101,7 @@ class SensorKey(httpx.Auth):
         assert self._path is not None
         try:
             os.replace(_beside(self._path), self._path)
-            _sync_folder(self._path)
+            sync_folder(self._path)
         except OSError as error:
             raise KeyFileError(f"the key file {self._path} cannot be written: {_why(error)}") from error
 
@@ -126,7 +128,7 @@ def write_key(path: Path, key: str) -> None:
         finally:
             os.close(file)
         os.replace(partial, path)
-        _sync_folder(path)
+        sync_folder(path)
     except OSError as error:
         raise KeyFileError(f"the key file {path} cannot be written: {_why(error)}") from error
 
@@ -140,14 +142,6 @@ def _read(path: Path) -> str:
         return path.read_text("ascii").strip()
     except (OSError, UnicodeDecodeError):
         return ""
-
-
-def _sync_folder(path: Path) -> None:
-    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
 
 
 def _why(error: OSError | UnicodeDecodeError) -> str:

@@ -30,6 +30,7 @@ from console.store.models import Sensor
 from console.takers import NoTakersError, SameBatchError, StoreBusyError, TakerLostError, Takers
 from console.web.context import commit, console, db, now, public
 from console.web.security import csrf, limiter
+from sensor.failpoints import failpoint
 
 log = logging.getLogger(__name__)
 blueprint = Blueprint("ingest", __name__, url_prefix="/api/v1")
@@ -188,7 +189,9 @@ def _report(kind: Any) -> Any:
         outcome, records = kind.check(parse(kind.Report, request.get_data(cache=False)))
         with _intake().writing:
             kind.store(db(), _sensor(), outcome, records, now())
+            failpoint("reports.before_commit")
             commit()
+            failpoint("reports.after_commit")
     rejected = [{"place": place, "reason": why} for place, why in sorted(outcome.rejected)]
     return jsonify(stored=outcome.stored, rejected=rejected)
 

@@ -30,6 +30,7 @@ from detectors.baseline.extents import MAX_RANGES, MAX_SPACES, Extents, parse
 from detectors.content import Block, load
 from detectors.finding import rfc3339
 from sensor.decode.pdu import Protocol
+from sensor.notes import sync_folder
 
 VERSION = 1
 MAX_TEXT = 300
@@ -152,6 +153,7 @@ def write(path: Path, content: bytes) -> None:
         file.flush()
         os.fsync(file.fileno())
     os.replace(partial, path)
+    sync_folder(path)
 
 
 def save(path: Path, baseline: Baseline) -> None:

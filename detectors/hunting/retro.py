@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import Any
 
 from detectors import knowledge
-from detectors.capture_notes import write_note
 from detectors.finding import Evidence, Finding, rfc3339
 from detectors.hunting.search import Hit, Search
 from detectors.hunting.wanted import Condition, Sought, condition
@@ -28,6 +27,7 @@ from detectors.wording import listed
 from sensor.archive.origin import ArchiveError
 from sensor.archive.store import Archive
 from sensor.archive.terms import span_of
+from sensor.notes import write_note
 
 log = logging.getLogger(__name__)
 

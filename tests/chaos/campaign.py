@@ -263,6 +263,8 @@ def _feed_index(points: Sequence[str], cluster: str, report: Report, tell: Tell)
 def _perform(points: Sequence[str], report: Report, tell: Tell) -> None:
     for point in points:
         with new_folder() as folder:
+            with _lock:
+                scenes.prepare(point, folder)
             died, wrong = scenes.die_at(point, folder)
         for _ in range(died):
             report.reach(point)

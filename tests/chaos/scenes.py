@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from chaos import programs
+from chaos import programs, report_scene
 from detectors.capture_notes import CaptureNotes
 from detectors.losses import loss_line
 from sensor.archive.columns import table_of
@@ -32,11 +32,13 @@ FIRST_DAY = 20_000
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """before: the point at which a process dies first, so that there is something to be taken up."""
+    """before: the point at which a process dies first, so that there is something to be taken up. prepare: what stands
+    in the folder before that."""
 
     work: Callable[[Path], None]
     complaints: Callable[[Path], Iterator[str]]
     before: str
+    prepare: Callable[[Path], None] = lambda _: None
 
 
 # --- captures are inspected, each once
@@ -147,7 +149,15 @@ def wrong_archive(folder: Path) -> Iterator[str]:
 SCENES = {
     "captures": Scene(inspect_captures, wrong_captures, "captures.after_pending:3"),
     "archive": Scene(keep_archive, wrong_archive, "archive.after_rename:2"),
+    "reports": Scene(
+        report_scene.report_captures, report_scene.wrong_reports, "reports.after_commit:2", report_scene.prepare
+    ),
 }
+
+
+def prepare(point: str, folder: Path) -> None:
+    """Make the folder of the scene of a point ready; one at a time."""
+    SCENES[point.partition(".")[0]].prepare(folder)
 
 
 def perform(scene: str, folder: Path, armed: str) -> None:
@@ -159,7 +169,7 @@ def perform(scene: str, folder: Path, armed: str) -> None:
 
 def die_at(point: str, folder: Path) -> tuple[int, list[str]]:
     """Lives of a scene that end where something is left to be taken up, at the point, at a later arrival there, and not
-    at all. How many did end at the point, and what is wrong. folder: empty or new.
+    at all. How many did end at the point, and what is wrong. folder: as `prepare` left it.
     """
     scene = point.partition(".")[0]
     make = programs.processes()

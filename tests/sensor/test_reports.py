@@ -93,7 +93,9 @@ def test_a_record_that_changes_while_it_is_on_its_way_is_sent_once_more(tmp_path
 def test_what_waits_is_taken_up_after_a_restart_and_a_damaged_note_is_gone_over(tmp_path: Path) -> None:
     first = Reports(tmp_path / "note", Console().post)
     first.put("assets", "r1", [asset(1, name="泵 1"), asset(2)])
-    (tmp_path / "note").write_text("".join(first.lines()) + '["assets", "r1", "x"]\n{"no": 1}\n', encoding="utf-8")
+    first.save()
+    with (tmp_path / "note").open("a", encoding="utf-8") as note:
+        note.write('["assets", "r1", "x"]\n{"no": 1}\n')
     console = Console()
     second = Reports(tmp_path / "note", console.post)
     assert second.step()
@@ -143,7 +145,7 @@ def test_the_sender_ends_when_it_is_told_to_also_while_the_console_is_away(tmp_p
     stop.set()
     running.join(30)
     assert not running.is_alive()
-    assert len(reports.lines()) == 1
+    assert reports.counters()["reports.waiting"] == 1
 
 
 @given(st.lists(st.tuples(st.integers(0, 6), st.integers(0, 3), st.booleans()), max_size=60))
@@ -162,5 +164,92 @@ def test_whatever_fails_the_console_ends_with_the_latest_of_each(puts: list[tupl
         pass
     assert {record["at"] for record in console.kept.values()} == set(latest.values())
     assert all(size <= MAX_RECORDS for _, size in console.requests)
-    assert not reports.lines()
+    assert not reports.counters()["reports.waiting"]
     assert reports._bytes == 0
+
+
+def counts(console: Console, told: list[tuple[str, str, int]], what: str, body: bytes) -> dict[str, Any]:
+    """A console that adds up counts as ours does: by the latest run of each."""
+    reply = console.post(what, body)
+    told += [(it["run"], it["address"], it["count"]) for it in json.loads(body)[what]]
+    return reply
+
+
+def total(told: list[tuple[str, str, int]]) -> int:
+    """What such a console has counted of one address."""
+    summed, latest, counted = 0, "", 0
+    for run, _, count in told:
+        if run != latest:
+            latest, counted = run, 0
+        summed, counted = summed + max(count - counted, 0), max(counted, count)
+    return summed
+
+
+@pytest.mark.parametrize("taken", range(4))
+def test_what_was_taken_of_a_note_is_not_sent_once_more_after_a_newer_run(tmp_path: Path, taken: int) -> None:
+    console, told = Console(), list[tuple[str, str, int]]()
+
+    def post(what: str, body: bytes) -> dict[str, Any]:
+        return counts(console, told, what, body)
+
+    first = Reports(tmp_path / "note", post)
+    for run, count in (("r1", 3), ("r2", 5), ("r3", 7)):
+        first.put("assets", run, [asset(1, count=count)])
+    first.save()
+    for _ in range(taken):
+        assert first.step()  # then it is killed
+    again = Reports(tmp_path / "note", post)
+    assert again.counters()["reports.waiting"] == 3 - taken
+    while again.step():
+        pass
+    assert total(told) == 15
+
+
+def test_a_note_of_which_all_was_taken_is_gone_and_so_is_what_was_struck_out(tmp_path: Path) -> None:
+    console = Console()
+    reports = Reports(tmp_path / "note", console.post)
+    reports.put("assets", "r1", [asset(1)])
+    reports.save()
+    while reports.step():
+        pass
+    reports.save()
+    assert list(tmp_path.iterdir()) == []
+    assert Reports(tmp_path / "note", console.post).counters()["reports.waiting"] == 0
+
+
+def test_what_is_reported_anew_after_it_was_taken_stands_in_the_next_note(tmp_path: Path) -> None:
+    console = Console()
+    reports = Reports(tmp_path / "note", console.post)
+    for firmware in ("V1", "V2"):
+        reports.put("assets", "r1", [asset(1, firmware=firmware)])
+        reports.save()
+        if firmware == "V1":
+            assert reports.step()
+    again = Reports(tmp_path / "note", console.post)
+    assert again.step()
+    assert console.kept["assets", "10.0.0.1"]["firmware"] == "V2"
+
+
+@pytest.mark.parametrize("kept", [0, 1, 5, -2])
+def test_a_torn_line_of_what_was_struck_out_costs_only_itself(tmp_path: Path, kept: int) -> None:
+    console = Console()
+    reports = Reports(tmp_path / "note", console.post)
+    reports.put("assets", "r1", [asset(1)])
+    reports.put("assets", "r2", [asset(1)])
+    reports.save()
+    assert reports.step()
+    struck = tmp_path / "note.taken"
+    struck.write_bytes(struck.read_bytes()[:kept])
+    again = Reports(tmp_path / "note", console.post)
+    assert again.counters()["reports.waiting"] == 2
+    assert again.step()
+    assert Reports(tmp_path / "note", console.post).counters()["reports.waiting"] == 1
+
+
+def test_a_note_of_an_earlier_version_is_taken_up_too(tmp_path: Path) -> None:
+    lines = [["assets", run, "", "10.0.0.1", json.dumps(asset(1, run=run))] for run in ("r1", "r2")]
+    (tmp_path / "note").write_text("".join(json.dumps(line) + "\n" for line in lines), "utf-8")
+    console = Console()
+    reports = Reports(tmp_path / "note", console.post)
+    assert reports.step()
+    assert Reports(tmp_path / "note", console.post).counters()["reports.waiting"] == 1
