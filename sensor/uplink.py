@@ -118,6 +118,7 @@ class Uplink:
         self._most_bytes = MAX_BODY_BYTES - ENVELOPE_BYTES
         self._failures = 0
         self._trouble = ""
+        self._heard = False  # in this turn the console has answered as it should
         self.sent = 0  # findings that the console has taken over, since the start
         self.sent_ahead = 0  # findings that overtook others
         self.rejected = 0  # of them, those that it would not store
@@ -172,7 +173,7 @@ class Uplink:
 
     def _taken(self, parcel: Parcel, reply: Mapping[str, Any]) -> int:
         """Note what the console has; gives how many findings it has taken over since the last answer."""
-        before = self._spool.acknowledged
+        before, self._heard = self._spool.acknowledged, True
         self._lanes.arrived(parcel, int(reply["acknowledged"]))
         failpoint("uplink.after_acknowledge")
         taken = self._spool.acknowledged - before
@@ -296,7 +297,7 @@ class Uplink:
         next_beat = resume = time.monotonic()
         while not stop.is_set():
             trouble: UplinkError | SpoolError | None = None
-            busy = False
+            busy = self._heard = False
             sending = time.monotonic() >= resume
             try:
                 if time.monotonic() >= next_beat:
@@ -304,6 +305,7 @@ class Uplink:
                     told = counters()
                     if told is not None:
                         wanted = self.heartbeat(told)
+                        self._heard = True
                         if not asked_to_wait:  # it is back: what is grave need not wait for the rest of a long pause
                             resume, sending = time.monotonic(), True
                         if wanted != version:
@@ -316,7 +318,7 @@ class Uplink:
                 busy = sending and self._send_several()  # also where the heartbeat failed: what was found comes first
             except (UplinkError, SpoolError) as error:
                 trouble = error
-            if sending or trouble is not None:
+            if trouble is not None or self._heard:  # an answer that is slow, or nothing to send, is neither
                 self._tell(trouble)
             if trouble is not None:
                 resume = time.monotonic() + self._pause(trouble)

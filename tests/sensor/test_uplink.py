@@ -499,6 +499,48 @@ def test_the_running_uplink_outlives_every_trouble_and_tells_each_once(console, 
     assert uplink.retries >= 10
 
 
+def test_a_console_that_is_slow_to_answer_after_trouble_is_not_said_to_be_back_before_it_answers(
+    console, spool, connect, monkeypatch, caplog
+):
+    monkeypatch.setattr(uplink_module, "FIRST_PAUSE_S", 0.001)
+    monkeypatch.setattr(uplink_module, "LONGEST_PAUSE_S", 0.002)
+    monkeypatch.setattr(uplink_module, "LONGEST_LOOK_S", 0.01)
+    monkeypatch.setattr(uplink_module, "HEARTBEAT_S", 1000.0)
+    caplog.set_level(logging.INFO, "sensor.uplink")
+    uplink = connect(console.url)
+    asked, released = threading.Event(), threading.Event()
+    post = uplink._post
+
+    def slow(parcel):
+        if asked.is_set():
+            assert released.wait(20)
+        asked.set()
+        return post(parcel)
+
+    monkeypatch.setattr(uplink, "_post", slow)
+    monkeypatch.setattr(uplink, "heartbeat", lambda *_, **__: (_ for _ in ()).throw(UplinkError("not now")))
+    fill(spool, 1)
+    console.script = [DROP]
+    stop = threading.Event()
+    thread = threading.Thread(target=uplink.run, args=(stop, dict, lambda config: None))
+    thread.start()
+    try:
+        while not uplink._flying or console.script:
+            assert thread.is_alive()
+            stop.wait(0.01)
+        stop.wait(0.2)  # twenty looks
+        assert "can be reached again" not in caplog.text
+        released.set()
+        while "can be reached again" not in caplog.text:
+            assert thread.is_alive()
+            stop.wait(0.01)
+    finally:
+        released.set()
+        stop.set()
+        thread.join(20)
+    assert sorted(console.stored) == [1]
+
+
 def test_a_failing_heartbeat_does_not_hold_findings_back(console, spool, connect):
     fill(spool, 2)
     console.script = [(500, {}, b"")]  # the heartbeat comes first
