@@ -94,7 +94,8 @@ def load_tags(path: Path) -> tuple[list[Tag], list[ContentError]]:
             try:
                 if len(row) > len(header):
                     raise ValueError(f"has {len(row)} columns, the header has {len(header)}")
-                tags.append(_tag(dict(zip(header, (it.strip() for it in row), strict=False))))
+                cells = [it.strip() for it in row] + [""] * (len(header) - len(row))
+                tags.append(_tag(dict(zip(header, cells, strict=True))))
             except ValueError as error:
                 errors.append(ContentError(path, rows.line_num, f"{error}; this line is left out"))
     except csv.Error as error:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from support.findings import DNP3, S7, Plant, of, the
 
@@ -225,6 +225,7 @@ def test_a_file_without_a_sound_header_is_refused(tmp_path: Path, text: str) -> 
 
 
 @given(st.text(max_size=200))
+@example("10.0.0.1")  # a line that ends before its point
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=80, deadline=None)
 def test_any_text_gives_tags_or_an_error_with_its_line(tmp_path: Path, text: str) -> None:
     path = tmp_path / "any.csv"
