@@ -7,13 +7,13 @@ travels in tunnels is not carved.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from ipaddress import ip_address
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from sensor.capture.frames import FrameBatch
+from sensor.slow.octets import ip
 
 ETHERNET, RAW = 1, 101  # LINKTYPE_ values
 TCP, UDP = 6, 17
@@ -111,6 +111,6 @@ def _packet(raw: bytes, at: int, cut: int, ts_ns: int, frame: int) -> Packet | N
         begin = behind + (raw[behind + 12] >> 4) * 4
     lost = min(max(end - max(begin, len(raw)), 0), max(cut, 0))
     return Packet(
-        ts_ns, frame, transport, str(ip_address(ends[0])), ports[0], str(ip_address(ends[1])), ports[1], seq, flags,
+        ts_ns, frame, transport, ip(ends[0]), ports[0], ip(ends[1]), ports[1], seq, flags,
         raw[begin : min(end, len(raw))], lost,
     )  # fmt: skip

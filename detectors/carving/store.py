@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 from detectors.carving.artifact import Artifact
+from detectors.finding import rfc3339
 
 log = logging.getLogger(__name__)
 
@@ -47,7 +48,9 @@ class History:
     def note(self, artifact: Artifact) -> Version | None:
         """Remember an artifact; gives the version before, None where there was none or it was the same."""
         known = self._last.get(artifact.place)
-        described = Version(artifact.version, artifact.sha256, len(artifact.data), artifact.describe()["last_seen"])
+        digest = artifact.sha256
+        version = digest if artifact.body is None else artifact.version
+        described = Version(version, digest, len(artifact.data), rfc3339(artifact.last_ns))
         if known is None and len(self._last) >= MAX_NAMES:
             self.refused += 1
             return None

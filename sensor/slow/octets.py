@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address
 
 from sensor.text import wire_text
@@ -16,6 +17,7 @@ def mac(data: bytes) -> str:
     return data[:6].hex(":")
 
 
+@lru_cache(maxsize=8192)  # a plant has a few hundred
 def ip(data: bytes) -> str:
     """Four or sixteen octets as an address, "" for any other number."""
     if len(data) == 4:
